@@ -1,0 +1,150 @@
+"""Body of the data frames: state blob, dirty list, page contents, and whole frames made of header and
+body."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ftd.protocol.crc32c import crc32c
+from ftd.protocol.frames import (
+    HEADER_BYTES,
+    PAGE_BYTES,
+    Expectation,
+    FrameType,
+    Header,
+    Limits,
+    check_header,
+)
+from ftd.protocol.refusal import FrameRefused, Refusal
+
+GFN_BITS: Final = 52
+GFN_MASK: Final = (1 << GFN_BITS) - 1
+_ENTRY: Final = struct.Struct("<Q")
+
+
+class Encoding(enum.IntEnum):
+    """How a list entry's page travels (bits 52 to 55 of the entry)."""
+
+    RAW = 0
+    ZERO = 1
+
+
+@dataclass(frozen=True)
+class Page:
+    """One guest page of a frame. ``contents`` is None for a page that is all zero."""
+
+    gfn: int
+    contents: bytes | None
+
+    @classmethod
+    def of(cls, gfn: int, contents: bytes) -> Page:
+        """The page in its shortest encoding. Raises ValueError unless ``contents`` is one page long."""
+        if len(contents) != PAGE_BYTES:
+            raise ValueError(f"a page has {PAGE_BYTES} bytes, not {len(contents)}")
+        return cls(gfn, contents if any(contents) else None)
+
+    def entry(self) -> int:
+        """The dirty-list entry."""
+        encoding = Encoding.ZERO if self.contents is None else Encoding.RAW
+        return self.gfn | encoding << GFN_BITS
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame that passed every check."""
+
+    header: Header
+    state: bytes
+    pages: tuple[Page, ...]
+
+
+def build_frame(
+    frame_type: FrameType,
+    *,
+    vm_id: bytes,
+    generation: int,
+    epoch: int = 0,
+    flags: int = 0,
+    state: bytes = b"",
+    pages: Iterable[Page] = (),
+    stamp_ns: int = 0,
+) -> bytes:
+    """Header and body, ready to send. The caller answers for giving the type what it must carry."""
+    pages = tuple(pages)
+    entries = b"".join(_ENTRY.pack(page.entry()) for page in pages)
+    contents = b"".join(page.contents for page in pages if page.contents is not None)
+    body = state + entries + contents
+    header = Header(
+        type=frame_type,
+        vm_id=vm_id,
+        generation=generation,
+        epoch=epoch,
+        flags=flags,
+        state_len=len(state),
+        page_count=len(pages),
+        pages_len=len(contents),
+        body_crc=crc32c(body),
+        stamp_ns=stamp_ns,
+    )
+    return header.encode() + body
+
+
+def check_body(header: Header, body: bytes, limits: Limits) -> Refusal | None:
+    """First reason to refuse a body whose header passed ``check_header``, or None.
+
+    The checksum comes first: what it does not vouch for is not worth interpreting.
+    """
+    if len(body) != header.body_len:
+        return Refusal.TRUNCATED
+    if crc32c(body) != header.body_crc:
+        return Refusal.BODY_CRC
+    raw_pages = 0
+    for entry in _entries(header, body):
+        if entry & GFN_MASK >= limits.memory_pages:
+            return Refusal.GFN
+        # Bits 56 to 63 are reserved; an encoding that does not fit four bits is unknown.
+        encoding = entry >> GFN_BITS
+        if encoding not in (Encoding.RAW, Encoding.ZERO):
+            return Refusal.ENCODING
+        raw_pages += encoding == Encoding.RAW
+    return None if header.pages_len == raw_pages * PAGE_BYTES else Refusal.PAGES_LEN
+
+
+def parse_frame(raw: bytes, expected: Expectation) -> Frame:
+    """The frame at the start of ``raw`` (what follows it is the next one's). Raises FrameRefused."""
+    if len(raw) < HEADER_BYTES:
+        raise FrameRefused(Refusal.TRUNCATED, f"the stream ended after {len(raw)} bytes of a header")
+    header = Header.decode(raw[:HEADER_BYTES])
+    body = raw[HEADER_BYTES:]
+    refusal = check_header(header, expected)
+    if refusal is None:
+        body = body[: header.body_len]
+        refusal = check_body(header, body, expected.limits)
+    if refusal is not None:
+        raise FrameRefused(refusal, _describe(header))
+    return Frame(header, body[: header.state_len], _split_pages(header, body))
+
+
+def _describe(header: Header) -> str:
+    return f"type {header.type}, generation {header.generation}, epoch {header.epoch}"
+
+
+def _entries(header: Header, body: bytes) -> Iterable[int]:
+    entries = body[header.state_len : header.state_len + header.list_len]
+    return (entry for (entry,) in _ENTRY.iter_unpack(entries))
+
+
+def _split_pages(header: Header, body: bytes) -> tuple[Page, ...]:
+    pages = []
+    offset = header.state_len + header.list_len
+    for entry in _entries(header, body):
+        contents = None
+        if entry >> GFN_BITS == Encoding.RAW:
+            contents = body[offset : offset + PAGE_BYTES]
+            offset += PAGE_BYTES
+        pages.append(Page(entry & GFN_MASK, contents))
+    return tuple(pages)
