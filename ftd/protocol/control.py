@@ -1,0 +1,199 @@
+"""What is said on control connections: every message with its fields, every method with its two types.
+
+    ftctl --OPERATOR_METHODS--> ftd --PEER_METHODS--> ftd of the peer host
+           (control_operator)    |   (control_peer)    |
+                          WORKER_METHODS        WORKER_METHODS
+                                 v                     v
+                              worker                worker
+
+Each table is all that a socket of that kind answers. This module has what the three share, and the worker's
+table. `ftd/protocol/envelope.py` has the frames around them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from ftd import limits
+
+# Hosts of different control protocols refuse each other by name (`peer_hello`), before anything else is said.
+PROTOCOL_VERSION: Final = 1
+
+Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9._-]*\Z", max_length=limits.NAME_LENGTH_MAX)]
+VmId = Annotated[bytes, Meta(min_length=limits.VM_ID_BYTES, max_length=limits.VM_ID_BYTES)]
+Token = Annotated[bytes, Meta(min_length=limits.TOKEN_BYTES, max_length=limits.TOKEN_BYTES)]
+Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Count = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+GuestArg = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Tracker = Literal["auto", "ring", "bitmap"]
+Role = Literal["active", "standby"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all that travels: immutable, and a field that the receiver does not know is refused."""
+
+
+P = TypeVar("P", bound=Message)
+R = TypeVar("R", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[P, R]):
+    """A request's name, the types of its parameters and result, and how long a caller waits."""
+
+    name: str
+    params: type[P]
+    result: type[R]
+    deadline_s: float = limits.WORKER_STATUS_DEADLINE_S
+
+
+Methods = Mapping[str, Method[Any, Any]]
+
+
+def method_table(*methods: Method[Any, Any]) -> Methods:
+    """All methods of one kind of socket."""
+    return MappingProxyType({method.name: method for method in methods})
+
+
+class Nothing(Message, frozen=True, kw_only=True):
+    """No parameters, or nothing to tell but that it was done."""
+
+
+class VmParams(Message, frozen=True, kw_only=True):
+    """The VM that a request is about."""
+
+    vm: Name
+
+
+class GuestSpec(Message, frozen=True, kw_only=True):
+    """What the microvm boots. A standby needs it only to be compared with its primary's."""
+
+    image: str
+    """Absolute path of the flat image."""
+    image_sha256: Digest
+    args: list[GuestArg]
+
+
+class ArbiterSpec(Message, frozen=True, kw_only=True):
+    """Which arbiter is asked for generations."""
+
+    kind: Literal["local"]
+    directory: str
+
+
+class WorkerSpec(Message, frozen=True, kw_only=True):
+    """All that `python -m ftd.worker --spec FILE` needs. FILE holds this struct as msgpack."""
+
+    vm: Name
+    vm_id: VmId
+    host: Name
+    role: Role
+    generation: Count
+    """Standby: the primary's. Active: ignored, the arbiter gives it."""
+    memory_bytes: Count
+    vcpus: Count
+    irqchip: bool
+    tracker: Tracker
+    guest: GuestSpec
+    console: str | None
+    """`unix:/path` or `tcp:address:port`."""
+    checkpoint_rate_hz: Count
+    epoch_pages_max: Count
+    parts_max: Count
+    epochs_in_flight: Count
+    hot_pages_max: Count
+    heartbeat_interval_ms: Count
+    heartbeat_timeout_ms: Count
+    connect_timeout_s: Count
+    socket_path: str
+    data_listen: str | None = None
+    """Standby: the address (without a port) on which it waits for its primary's data pair."""
+    token: Token | None = None
+    """Standby: what the primary's HELLO must show."""
+    arbiter: ArbiterSpec
+    force: bool = False
+    """Start although the arbiter names another host as the active one."""
+    log_level: LogLevel = "info"
+
+
+class ReadyReport(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """The one message on the ready pipe: `{"port": int}` (0: listens for no data), or what went wrong."""
+
+    port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    error: dict[Literal["kind", "message"], str] | None = None
+
+
+class SyncProgress(Message, frozen=True, kw_only=True):
+    """How far a first synchronisation is."""
+
+    round: Count
+    sent_bytes: Count
+    total_bytes: Count
+    pending_pages: Count
+
+
+class WorkerStatus(Message, frozen=True, kw_only=True):
+    """One VM on one host, at one moment."""
+
+    vm: str
+    vm_id: str
+    host: str
+    pid: int
+    role: Role
+    state: str
+    """As in docs/ARCHITECTURE.md."""
+    generation: int
+    epoch: int
+    tracker: str
+    memory_bytes: int
+    vcpus: int
+    console: str | None = None
+    peer: str | None = None
+    reason: str = ""
+    """Why it is in this state; empty when nothing went wrong."""
+    sync: SyncProgress | None = None
+    stamp_ns: int
+    """CLOCK_MONOTONIC of this sample: rates are differences of two samples."""
+    counters: dict[str, int] = {}
+    histograms: dict[str, list[tuple[int, int]]] = {}
+    """Sparse, by `ftd.metrics`: `pause_ns`, `ack_ns`."""
+
+
+class EnterWorkerParams(Message, frozen=True, kw_only=True):
+    """Where the standby of this VM listens."""
+
+    peer: Name
+    address: str
+    port: Port
+    token: Token
+
+
+class FailoverWorkerParams(Message, frozen=True, kw_only=True):
+    """`force`: an operator answers for the other copy being dead, the arbiter is overruled."""
+
+    force: bool
+
+
+class FaultParams(Message, frozen=True, kw_only=True):
+    """Die at the `nth` passage of a fault point. Refused unless FTD_ENABLE_FAULTS=1 is in the environment."""
+
+    point: str
+    nth: Annotated[int, Meta(ge=1)]
+
+
+WORKER_STATUS: Final = Method("status", Nothing, WorkerStatus)
+WORKER_ENTER: Final = Method("enter", EnterWorkerParams, Nothing, limits.WORKER_LONG_DEADLINE_S)
+WORKER_LEAVE: Final = Method("leave", Nothing, Nothing, limits.WORKER_LONG_DEADLINE_S)
+WORKER_SWITCHOVER: Final = Method("switchover", Nothing, Nothing, limits.WORKER_LONG_DEADLINE_S)
+WORKER_FAILOVER: Final = Method("failover", FailoverWorkerParams, Nothing, limits.WORKER_READY_DEADLINE_S)
+WORKER_STOP: Final = Method("stop", Nothing, Nothing, limits.WORKER_STOP_DEADLINE_S)
+WORKER_FAULT: Final = Method("fault", FaultParams, Nothing)
+WORKER_METHODS: Final = method_table(
+    WORKER_STATUS, WORKER_ENTER, WORKER_LEAVE, WORKER_SWITCHOVER, WORKER_FAILOVER, WORKER_STOP, WORKER_FAULT
+)

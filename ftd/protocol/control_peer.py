@@ -1,0 +1,78 @@
+"""What one ftd asks of the ftd of its peer host. The asking one is the host that has the guest."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from ftd import limits
+from ftd.protocol.control import (
+    Count,
+    Digest,
+    GuestArg,
+    Message,
+    Method,
+    Name,
+    Nothing,
+    Port,
+    Token,
+    Tracker,
+    VmId,
+    method_table,
+)
+
+
+class HelloParams(Message, frozen=True, kw_only=True):
+    """Who calls, and which control protocol it speaks."""
+
+    host: Name
+    protocol_version: int
+
+
+class GuestShape(Message, frozen=True, kw_only=True):
+    """What a guest sees of its machine; it must be the same on both hosts."""
+
+    memory_bytes: Count
+    vcpus: Count
+    irqchip: bool
+    image_sha256: Digest
+    args: list[GuestArg]
+
+
+class PrepareStandbyParams(Message, frozen=True, kw_only=True):
+    """Asks the peer for a standby worker. All parameters of the data pair are the primary's."""
+
+    host: Name
+    vm: Name
+    vm_id: VmId
+    generation: Annotated[int, Meta(ge=1)]
+    shape: GuestShape
+    tracker: Tracker
+    token: Token
+    heartbeat_interval_ms: Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_INTERVAL_MS_MAX)]
+    heartbeat_timeout_ms: Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_TIMEOUT_MS_MAX)]
+    epoch_pages_max: Annotated[int, Meta(ge=limits.EPOCH_PAGES_MIN, le=limits.EPOCH_PAGES_MAX)]
+    parts_max: Annotated[int, Meta(ge=1, le=limits.PARTS_MAX)]
+
+
+class StandbyPrepared(Message, frozen=True, kw_only=True):
+    """Where the standby worker waits for its primary."""
+
+    address: str
+    port: Port
+
+
+class DiscardStandbyParams(Message, frozen=True, kw_only=True):
+    """Takes a `prepare_standby` back; the token shows that it was the caller's."""
+
+    vm: Name
+    token: Token
+
+
+PEER_HELLO: Final = Method("peer_hello", HelloParams, HelloParams, limits.CONTROL_FRAME_DEADLINE_S)
+PREPARE_STANDBY: Final = Method(
+    "prepare_standby", PrepareStandbyParams, StandbyPrepared, limits.WORKER_READY_DEADLINE_S + 30
+)
+DISCARD_STANDBY: Final = Method(
+    "discard_standby", DiscardStandbyParams, Nothing, limits.WORKER_STOP_DEADLINE_S
+)
+PEER_METHODS: Final = method_table(PEER_HELLO, PREPARE_STANDBY, DISCARD_STANDBY)
