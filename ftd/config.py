@@ -1,0 +1,247 @@
+"""The configuration of one host: its file, one file per VM, and what must hold between them."""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import asdict, replace
+
+from ftd import limits
+from ftd.config_reader import read_toml
+from ftd.config_schema import (
+    ArbiterSection,
+    HostFile,
+    HostSection,
+    LogSection,
+    PeerSection,
+    ReplicationSection,
+    VmFile,
+)
+from ftd.errors import ConfigError
+from ftd.protocol.control import Tracker
+
+GUEST_IMAGES: Final = Path(__file__).parent / "vm/microvm/guests"
+VM_ID_NAMESPACE: Final = uuid.UUID("5d0f6b1e-6f0a-4c43-9d0b-0f2f5b7f7a11")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a TCP connection goes. IPv6 addresses are written in brackets: `[::1]:7600`."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Raises ValueError when `text` is not `address:port`."""
+        host, separator, port = text.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        if not separator or not host or (":" in host and not bracketed):
+            raise ValueError(f"{text!r} is not address:port (an IPv6 address needs brackets)")
+        if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+            raise ValueError(f"{text!r}: {port!r} is no port from 1 to 65535")
+        return cls(host[1:-1] if bracketed else host, int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class VmConfig:
+    """One VM as both of its hosts know it; paths are resolved, the host's defaults are filled in."""
+
+    path: Path
+    name: str
+    peer: str | None
+    memory_bytes: int
+    vcpus: int
+    irqchip: bool
+    tracker: Tracker
+    image: Path
+    args: tuple[int, ...]
+    console: str | None
+    replication: ReplicationSection
+
+    @property
+    def vm_id(self) -> bytes:
+        """Follows from the name, so that both hosts agree on it without having met."""
+        return uuid.uuid5(VM_ID_NAMESPACE, self.name).bytes
+
+    def image_sha256(self) -> bytes:
+        """Digest of the image as it is now. Raises ConfigError when it cannot be read."""
+        try:
+            return hashlib.sha256(self.image.read_bytes()).digest()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path}: guest.image: cannot read {self.image}: {error.strerror}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A host's whole configuration, checked."""
+
+    path: Path
+    host: HostSection
+    control_listen: Address
+    peers: dict[str, Address]
+    arbiter: ArbiterSection
+    log: LogSection
+    vms: dict[str, VmConfig]
+
+    @property
+    def runtime_dir(self) -> Path:
+        """Sockets; gone after a reboot, kept over a restart of ftd."""
+        return Path(self.host.runtime_dir)
+
+    @property
+    def control_socket(self) -> Path:
+        """What ftctl connects to."""
+        return self.runtime_dir / "ctl.sock"
+
+    @property
+    def workers_dir(self) -> Path:
+        """Socket, spec and log of each worker."""
+        return self.runtime_dir / "workers"
+
+    @property
+    def arbiter_directory(self) -> Path:
+        """Where the local arbiter keeps its generations."""
+        return Path(self.arbiter.directory.replace("{state_dir}", self.host.state_dir))
+
+
+def load(path: Path) -> Config:
+    """Reads and checks the host file at `path` and all VM files that it leads to. Raises ConfigError."""
+    file = read_toml(path, HostFile)
+    _check_host(path, file)
+    config = Config(
+        path=path,
+        host=file.host,
+        control_listen=_address(path, "host.control_listen", file.host.control_listen),
+        peers={name: _peer_address(path, name, peer) for name, peer in file.peers.items()},
+        arbiter=file.arbiter,
+        log=file.log,
+        vms=_load_vms(path.parent / file.vm_dir, file),
+    )
+    for vm in config.vms.values():
+        _check_vm(config, vm)
+    return config
+
+
+def _load_vms(vm_dir: Path, file: HostFile) -> dict[str, VmConfig]:
+    if not vm_dir.is_dir():
+        raise ConfigError(f"vm_dir: {vm_dir} is not a folder")
+    vms: dict[str, VmConfig] = {}
+    for path in sorted(vm_dir.glob("*.toml")):
+        vm = _resolve_vm(path, read_toml(path, VmFile), file)
+        if vm.name in vms:
+            raise ConfigError(f"{path}: name: {vms[vm.name].path} describes a VM {vm.name} already")
+        vms[vm.name] = vm
+    return vms
+
+
+def _resolve_vm(path: Path, vm: VmFile, file: HostFile) -> VmConfig:
+    overrides = {key: value for key, value in asdict(vm.replication).items() if value is not None}
+    replication = replace(file.replication, **overrides)
+    _check_replication(path, replication)
+    if vm.memory_mib % limits.MEMORY_STEP_MIB:
+        raise ConfigError(
+            f"{path}: memory_mib: {vm.memory_mib} is not a multiple of {limits.MEMORY_STEP_MIB}"
+        )
+    return VmConfig(
+        path=path,
+        name=vm.name,
+        peer=vm.peer or _only_peer(file),
+        memory_bytes=vm.memory_mib << 20,
+        vcpus=vm.vcpus,
+        irqchip=vm.irqchip,
+        tracker=vm.tracker,
+        image=_image_path(path, vm.guest.image),
+        args=tuple(vm.guest.args),
+        console=_console(path, vm.console.listen, file.host.runtime_dir) if vm.console else None,
+        replication=replication,
+    )
+
+
+def _only_peer(file: HostFile) -> str | None:
+    """The peer of a VM whose file names none: so that one file can serve both hosts."""
+    return next(iter(file.peers)) if len(file.peers) == 1 else None
+
+
+def _image_path(path: Path, image: str) -> Path:
+    if "/" in image:
+        return (path.parent / image).resolve()
+    bundled = GUEST_IMAGES / f"{image}.bin"
+    if not bundled.is_file():
+        known = (
+            ", ".join(sorted(found.stem for found in GUEST_IMAGES.glob("*.bin"))) or "none: was ftd built?"
+        )
+        raise ConfigError(
+            f"{path}: guest.image: no bare guest {image!r} (there are: {known}); a path has a /"
+        )
+    return bundled
+
+
+def _console(path: Path, listen: str, runtime_dir: str) -> str:
+    listen = listen.replace("{runtime_dir}", runtime_dir)
+    kind, _, where = listen.partition(":")
+    if kind == "tcp":
+        _address(path, "console.listen", where)
+    elif kind != "unix" or not where.startswith("/"):
+        raise ConfigError(f"{path}: console.listen: {listen!r} is neither unix:/path nor tcp:address:port")
+    elif len(where.encode()) > limits.UNIX_PATH_BYTES_MAX:
+        raise ConfigError(
+            f"{path}: console.listen: {where} is longer than {limits.UNIX_PATH_BYTES_MAX} bytes"
+        )
+    return listen
+
+
+def _check_host(path: Path, file: HostFile) -> None:
+    _check_replication(path, file.replication)
+    if file.host.name in file.peers:
+        raise ConfigError(f"{path}: peers.{file.host.name}: a host cannot be its own peer")
+    try:
+        unspecified = ip_address(file.host.data_address).is_unspecified
+    except ValueError as error:
+        raise ConfigError(f"{path}: host.data_address: {error}; it is an address without a port") from error
+    if unspecified:
+        raise ConfigError(f"{path}: host.data_address: a peer cannot connect to {file.host.data_address}")
+    for key in ("runtime_dir", "state_dir"):
+        if not Path(getattr(file.host, key)).is_absolute():
+            raise ConfigError(f"{path}: host.{key}: {getattr(file.host, key)!r} is not an absolute path")
+
+
+def _check_vm(config: Config, vm: VmConfig) -> None:
+    if vm.peer is not None and vm.peer not in config.peers:
+        known = ", ".join(sorted(config.peers)) or "none"
+        raise ConfigError(f"{vm.path}: peer: {config.path} has no [peers.{vm.peer}] (there are: {known})")
+    socket = config.workers_dir / f"{vm.name}.sock"
+    if len(str(socket).encode()) > limits.UNIX_PATH_BYTES_MAX:
+        raise ConfigError(
+            f"{vm.path}: name: the worker's socket {socket} would be longer than a Unix socket's path can be "
+            f"({limits.UNIX_PATH_BYTES_MAX} bytes); shorten the name or host.runtime_dir"
+        )
+
+
+def _check_replication(path: Path, replication: ReplicationSection) -> None:
+    needed_ms = limits.HEARTBEATS_PER_TIMEOUT_MIN * replication.heartbeat_interval_ms
+    if replication.heartbeat_timeout_ms < needed_ms:
+        raise ConfigError(
+            f"{path}: replication.heartbeat_timeout_ms: {replication.heartbeat_timeout_ms} is less than "
+            f"{limits.HEARTBEATS_PER_TIMEOUT_MIN} x heartbeat_interval_ms ({needed_ms}): "
+            "one late heartbeat would look like a dead host"
+        )
+
+
+def _peer_address(path: Path, name: str, peer: PeerSection) -> Address:
+    return _address(path, f"peers.{name}.address", peer.address)
+
+
+def _address(path: Path, key: str, text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {key}: {error}") from error

@@ -1,0 +1,132 @@
+"""What may stand in the configuration files, section by section. `ftd/config.py` reads them."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ftd import limits
+from ftd.protocol.control import GuestArg, LogLevel, Name, Tracker
+
+CheckpointRate = Annotated[int, Meta(ge=1, le=limits.CHECKPOINT_RATE_HZ_MAX)]
+EpochPages = Annotated[int, Meta(ge=limits.EPOCH_PAGES_MIN, le=limits.EPOCH_PAGES_MAX)]
+Parts = Annotated[int, Meta(ge=1, le=limits.PARTS_MAX)]
+EpochsInFlight = Annotated[int, Meta(ge=1, le=limits.EPOCHS_IN_FLIGHT_MAX)]
+HotPages = Annotated[int, Meta(ge=0, le=limits.HOT_PAGES_MAX)]
+IntervalMs = Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_INTERVAL_MS_MAX)]
+TimeoutMs = Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_TIMEOUT_MS_MAX)]
+ConnectTimeout = Annotated[int, Meta(ge=1, le=limits.CONNECT_TIMEOUT_S_MAX)]
+MemoryMib = Annotated[int, Meta(ge=limits.MEMORY_STEP_MIB, le=limits.MEMORY_MIB_MAX)]
+Vcpus = Annotated[int, Meta(ge=1, le=limits.VCPUS_MAX)]
+GuestArgs = Annotated[list[GuestArg], Meta(max_length=limits.GUEST_ARGS_MAX)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a configuration file."""
+
+
+class HostSection(Section, frozen=True, kw_only=True):
+    """`[host]`"""
+
+    name: Name
+    control_listen: Text
+    """`address:port` on which this ftd answers its peers."""
+    data_address: Text
+    """Address, without a port, to which a peer's workers connect for data."""
+    runtime_dir: Text = "/run/ftd"
+    state_dir: Text = "/var/lib/ftd"
+    standby_memory_max_mib: Annotated[int, Meta(ge=0)] = 0
+    """Of all standbys together; 0: no limit beyond what the host has available."""
+
+
+class PeerSection(Section, frozen=True, kw_only=True):
+    """`[peers.NAME]`"""
+
+    address: Text
+    """`address:port` of its control_listen."""
+
+
+class ArbiterSection(Section, frozen=True, kw_only=True):
+    """`[arbiter]`"""
+
+    kind: Literal["local"] = "local"
+    directory: Text = "{state_dir}/arbiter"
+    """Seen by both hosts."""
+
+
+class ReplicationSection(Section, frozen=True, kw_only=True):
+    """`[replication]` of a host file: what a VM's file does not say."""
+
+    checkpoint_rate_hz: CheckpointRate = 1000
+    epoch_pages_max: EpochPages = 4096
+    parts_max: Parts = 4
+    epochs_in_flight: EpochsInFlight = 4
+    hot_pages_max: HotPages = 1024
+    """0: no hot set."""
+    heartbeat_interval_ms: IntervalMs = 20
+    heartbeat_timeout_ms: TimeoutMs = 500
+    connect_timeout_s: ConnectTimeout = 10
+
+
+class ReplicationOverrides(Section, frozen=True, kw_only=True, omit_defaults=True):
+    """`[replication]` of a VM file: what is not said is taken from the host file."""
+
+    checkpoint_rate_hz: CheckpointRate | None = None
+    epoch_pages_max: EpochPages | None = None
+    parts_max: Parts | None = None
+    epochs_in_flight: EpochsInFlight | None = None
+    hot_pages_max: HotPages | None = None
+    heartbeat_interval_ms: IntervalMs | None = None
+    heartbeat_timeout_ms: TimeoutMs | None = None
+    connect_timeout_s: ConnectTimeout | None = None
+
+
+class LogSection(Section, frozen=True, kw_only=True):
+    """`[log]`"""
+
+    level: LogLevel = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: readable on a terminal, JSON elsewhere."""
+
+
+class HostFile(Section, frozen=True, kw_only=True):
+    """The file that `ftd --config` names."""
+
+    host: HostSection
+    peers: dict[Name, PeerSection] = {}
+    arbiter: ArbiterSection = ArbiterSection()
+    replication: ReplicationSection = ReplicationSection()
+    log: LogSection = LogSection()
+    vm_dir: Text = "vms"
+    """Folder of VM files, relative to this file."""
+
+
+class GuestSection(Section, frozen=True, kw_only=True):
+    """`[guest]`"""
+
+    image: Text = "ledger"
+    """Name of a bare guest of the package, or path of a flat image (relative to the VM file)."""
+    args: GuestArgs = []
+
+
+class ConsoleSection(Section, frozen=True, kw_only=True):
+    """`[console]`"""
+
+    listen: Text
+    """`unix:/path` or `tcp:address:port`."""
+
+
+class VmFile(Section, frozen=True, kw_only=True):
+    """One file of vm_dir."""
+
+    name: Name
+    peer: Name | None = None
+    """May be left out where the host has one peer."""
+    memory_mib: MemoryMib
+    vcpus: Vcpus = 1
+    irqchip: bool = False
+    tracker: Tracker = "auto"
+    guest: GuestSection = GuestSection()
+    console: ConsoleSection | None = None
+    replication: ReplicationOverrides = ReplicationOverrides()

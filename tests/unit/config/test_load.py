@@ -1,0 +1,188 @@
+"""Configuration files: what is read from good ones, and what is said about bad ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ftd import limits
+from ftd.config import Address, Config, load
+from ftd.errors import ConfigError
+
+HOST = """
+[host]
+name = "alpha"
+control_listen = "127.0.0.1:7600"
+data_address = "127.0.0.1"
+runtime_dir = "/run/ftd-a"
+state_dir = "/var/lib/ftd-a"
+
+[peers.beta]
+address = "127.0.0.1:7601"
+"""
+VM = """
+name = "web"
+memory_mib = 64
+[guest]
+image = "./guest.bin"
+"""
+
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+def load_files(tmp_path: Path) -> Load:
+    """Loads a host file and one VM file, given as text."""
+
+    def load_texts(host: str = HOST, vm: str = VM) -> Config:
+        (tmp_path / "vms").mkdir()
+        (tmp_path / "vms/web.toml").write_text(vm)
+        (tmp_path / "vms/guest.bin").write_bytes(b"guest")
+        (tmp_path / "ftd.toml").write_text(host)
+        return load(tmp_path / "ftd.toml")
+
+    return load_texts
+
+
+def test_defaults_and_paths(load_files: Load, tmp_path: Path) -> None:
+    config = load_files(
+        vm=VM
+        + '[console]\nlisten = "unix:{runtime_dir}/web.console"\n[replication]\ncheckpoint_rate_hz = 2500'
+    )
+    vm = config.vms["web"]
+    assert config.control_socket == Path("/run/ftd-a/ctl.sock")
+    assert config.arbiter_directory == Path("/var/lib/ftd-a/arbiter")
+    assert config.peers == {"beta": Address("127.0.0.1", 7601)}
+    assert vm.peer == "beta", "the only peer is the default"
+    assert vm.memory_bytes == 64 << 20
+    assert vm.console == "unix:/run/ftd-a/web.console"
+    assert vm.image == tmp_path / "vms/guest.bin"
+    assert (vm.replication.checkpoint_rate_hz, vm.replication.heartbeat_timeout_ms) == (2500, 500)
+    assert len(vm.vm_id) == limits.VM_ID_BYTES
+
+
+def test_vm_id_follows_from_the_name_alone(load_files: Load) -> None:
+    """Two hosts of different releases must compute the same."""
+    assert load_files().vms["web"].vm_id.hex() == "78de7dc72e4a5bb8815ab819d3b332c6"
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (
+            "[replication]\ncheckpoint_rate = 5",
+            "replication.checkpoint_rate: unknown key (did you mean checkpoint_rate_hz",
+        ),
+        (
+            "[replication]\nzzz = 5",
+            "replication.zzz: unknown key; allowed here: checkpoint_rate_hz, connect_timeout_s",
+        ),
+        (
+            "[replication]\ncheckpoint_rate_hz = '5'",
+            "replication.checkpoint_rate_hz: Expected `int`, got `str`",
+        ),
+        ("[replication]\ncheckpoint_rate_hz = 0", "replication.checkpoint_rate_hz: Expected `int` >= 1"),
+        ("[replication]\nheartbeat_timeout_ms = 50", "one late heartbeat would look like a dead host"),
+        ("[peers.alpha]\naddress = '127.0.0.1:1'", "peers.alpha: a host cannot be its own peer"),
+        ("[peers.gamma]\naddress = '127.0.0.1'", "peers.gamma.address: '127.0.0.1' is not address:port"),
+        ("[peers.gamma]\naddress = 'h:70000'", "peers.gamma.address: 'h:70000': '70000' is no port"),
+        ("[peers.gamma]\nadress = 'h:1'", "peers.gamma.adress: unknown key (did you mean address?)"),
+        ("[arbiter]\nkind = 'etcd'", "arbiter.kind: 'etcd' is not one of local"),
+        ("[log]\nlevel = 'loud'", "log.level: 'loud' is not one of debug, info, warning, error"),
+        ("= broken", "is not valid TOML"),
+    ],
+)
+def test_bad_host_file(load_files: Load, extra: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_files(host=f"{HOST}\n{extra}\n")
+    assert "ftd.toml: " in caught.value.message
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"127.0.0.1"', '"0.0.0.0"', "host.data_address: a peer cannot connect to 0.0.0.0"),
+        (
+            '"127.0.0.1"',
+            '"localhost"',
+            "host.data_address: 'localhost' does not appear to be an IPv4 or IPv6",
+        ),
+        ('"/run/ftd-a"', '"run"', "host.runtime_dir: 'run' is not an absolute path"),
+        ('name = "alpha"', 'name = "../alpha"', "host.name: Expected `str` matching regex"),
+        ('name = "alpha"', "", "host: Object missing required field `name`"),
+        ("[host]", "[hosts]", "hosts: unknown key (did you mean host?)"),
+    ],
+)
+def test_bad_host_section(load_files: Load, old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_files(host=HOST.replace(old, new))
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("vm", "said"),
+    [
+        (VM.replace("memory_mib", "memory"), "web.toml: memory: unknown key (did you mean memory_mib?)"),
+        (VM.replace("64", "63"), "memory_mib: 63 is not a multiple of 2"),
+        (VM.replace("64", "true"), "memory_mib: Expected `int`, got `bool`"),
+        (VM.replace('"web"', '"Web site"'), "name: Expected `str` matching regex"),
+        (VM.replace('"web"', '"web\\n"'), "name: Expected `str` matching regex"),
+        (VM.replace('"./guest.bin"', '"gust"'), "guest.image: no bare guest 'gust'"),
+        ("peer = 'gamma'\n" + VM, "has no [peers.gamma] (there are: beta)"),
+        ("vcpus = 9\n" + VM, "vcpus: Expected `int` <= 8"),
+        ("tracker = 'mt'\n" + VM, "tracker: 'mt' is not one of auto, ring, bitmap"),
+        (VM + "args = [-1]", "guest.args[0]: Expected `int` >= 0"),
+        (VM + "[console]\nlisten = 'udp:1'", "console.listen: 'udp:1' is neither unix:/path nor"),
+        (VM + f"[console]\nlisten = 'unix:/{'x' * 107}'", "is longer than 107 bytes"),
+        (VM + "[console]\nlisten = 'tcp:1.2.3.4'", "console.listen: '1.2.3.4' is not address:port"),
+        (VM + "[replication]\nheartbeat_interval_ms = 200", "one late heartbeat would look like a dead host"),
+        (
+            VM + "[replication]\nheartbeat_timeout = 1",
+            "replication.heartbeat_timeout: unknown key (did you mean",
+        ),
+    ],
+)
+def test_bad_vm_file(load_files: Load, vm: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_files(vm=vm)
+    assert "web.toml: " in caught.value.message
+    assert said in caught.value.message
+
+
+def test_worker_socket_that_no_unix_socket_can_have(load_files: Load) -> None:
+    with pytest.raises(ConfigError, match=r"shorten the name or host\.runtime_dir"):
+        load_files(host=HOST.replace("/run/ftd-a", "/run/" + "d" * 90))
+
+
+def test_two_files_of_one_name(load_files: Load, tmp_path: Path) -> None:
+    load_files()
+    (tmp_path / "vms/zzz.toml").write_text(VM)
+    with pytest.raises(ConfigError, match=r"zzz\.toml: name: .*web\.toml describes a VM web already"):
+        load(tmp_path / "ftd.toml")
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ftd\.toml: cannot be read: No such file"):
+        load(tmp_path / "ftd.toml")
+    (tmp_path / "ftd.toml").write_text(HOST)
+    with pytest.raises(ConfigError, match=r"vm_dir: .*vms is not a folder"):
+        load(tmp_path / "ftd.toml")
+
+
+def test_missing_image_is_a_sentence(load_files: Load, tmp_path: Path) -> None:
+    vm = load_files().vms["web"]
+    vm.image.unlink()
+    with pytest.raises(ConfigError, match=r"guest\.image: cannot read .*guest\.bin: No such file"):
+        vm.image_sha256()
+
+
+@pytest.mark.parametrize("text", ["[::1]:7600", "127.0.0.1:7600", "host.example:1"])
+def test_address_round_trip(text: str) -> None:
+    assert str(Address.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", ":1", "::1:7600", "host:", "host:0", "host:+1", "host:\u0661"])
+def test_not_an_address(text: str) -> None:
+    with pytest.raises(ValueError, match=r"port|address"):
+        Address.parse(text)
