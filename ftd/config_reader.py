@@ -36,7 +36,7 @@ def read_toml(path: Path, section: type[S]) -> S:
 
 
 def _problems(data: object, kind: Any, where: str) -> Iterator[str]:
-    """A sentence for each key or choice that `kind` does not have, because msgspec does not say which it has."""
+    """A sentence for each key or choice that `kind` does not have; msgspec would not say which it has."""
     if typing.get_origin(kind) is typing.Literal:
         choices = typing.get_args(kind)
         if isinstance(data, str) and data not in choices:

@@ -6,7 +6,8 @@ import pytest
 
 from ftd import config as config_module
 from ftd.config import load
-from ftd.config_schema import ReplicationSection
+from ftd.config_reader import read_toml
+from ftd.config_schema import HostFile, ReplicationSection
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "config"
 
@@ -30,5 +31,5 @@ def test_the_two_hosts_fit_together() -> None:
 
 def test_commented_defaults_are_the_defaults() -> None:
     """ftd-alpha.toml says "These are the defaults": a changed default must change it."""
-    example = config_module.read_toml(EXAMPLES / "ftd-alpha.toml", config_module.HostFile)
+    example = read_toml(EXAMPLES / "ftd-alpha.toml", HostFile)
     assert example.replication == ReplicationSection()

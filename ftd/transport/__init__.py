@@ -1,0 +1,1 @@
+"""Control connections over trio: framing, a server for a table of methods, a client, listeners."""
