@@ -26,6 +26,11 @@ GFN_MASK: Final = (1 << GFN_BITS) - 1
 _ENTRY: Final = struct.Struct("<Q")
 
 
+# Guest-physical layout: RAM up to 3 GiB, devices up to 4 GiB, the rest of RAM from there on.
+LOW_PAGES: Final = (3 << 30) // PAGE_BYTES
+HIGH_GFN: Final = (4 << 30) // PAGE_BYTES
+
+
 class Encoding(enum.IntEnum):
     """How a list entry's page travels (bits 52 to 55 of the entry)."""
 
@@ -93,23 +98,30 @@ def build_frame(
     return header.encode() + body
 
 
+def is_guest_page(gfn: int, memory_pages: int) -> bool:
+    """Whether a guest with ``memory_pages`` of RAM has this page."""
+    if gfn < LOW_PAGES:
+        return gfn < memory_pages
+    return gfn >= HIGH_GFN and gfn - HIGH_GFN + LOW_PAGES < memory_pages
+
+
 def check_body(header: Header, body: bytes, limits: Limits) -> Refusal | None:
     """First reason to refuse a body whose header passed ``check_header``, or None.
 
     The checksum comes first: what it does not vouch for is not worth interpreting.
     """
     if len(body) != header.body_len:
-        return Refusal.TRUNCATED
+        return Refusal.LENGTH
     if crc32c(body) != header.body_crc:
         return Refusal.BODY_CRC
     raw_pages = 0
     for entry in _entries(header, body):
-        if entry & GFN_MASK >= limits.memory_pages:
-            return Refusal.GFN
-        # Bits 56 to 63 are reserved; an encoding that does not fit four bits is unknown.
+        # Bits 56 to 63 are reserved, so an encoding that does not fit four bits is unknown as well.
         encoding = entry >> GFN_BITS
         if encoding not in (Encoding.RAW, Encoding.ZERO):
             return Refusal.ENCODING
+        if not is_guest_page(entry & GFN_MASK, limits.memory_pages):
+            return Refusal.GFN
         raw_pages += encoding == Encoding.RAW
     return None if header.pages_len == raw_pages * PAGE_BYTES else Refusal.PAGES_LEN
 
@@ -117,7 +129,7 @@ def check_body(header: Header, body: bytes, limits: Limits) -> Refusal | None:
 def parse_frame(raw: bytes, expected: Expectation) -> Frame:
     """The frame at the start of ``raw`` (what follows it is the next one's). Raises FrameRefused."""
     if len(raw) < HEADER_BYTES:
-        raise FrameRefused(Refusal.TRUNCATED, f"the stream ended after {len(raw)} bytes of a header")
+        raise FrameRefused(Refusal.LENGTH, f"the stream ended after {len(raw)} bytes of a header")
     header = Header.decode(raw[:HEADER_BYTES])
     body = raw[HEADER_BYTES:]
     refusal = check_header(header, expected)

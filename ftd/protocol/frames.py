@@ -21,9 +21,7 @@ VERSION: Final = 1
 HEADER_BYTES: Final = 80
 PAGE_BYTES: Final = 4096
 LIST_ENTRY_BYTES: Final = 8
-HANDSHAKE_BYTES_MAX: Final = 4096
-"""Most bytes that the msgpack map of a HELLO or REFUSE may take."""
-STATE_BYTES_MAX: Final = 16 * 1024 * 1024
+STATE_BYTES_MAX: Final = 1 << 20
 """Most bytes of state blob that one epoch may carry, whatever the machine."""
 
 _LAYOUT: Final = struct.Struct("<4sHH16sQQIIIIIIQII")
@@ -55,11 +53,10 @@ class HeartbeatFlag(enum.IntFlag):
     STANDBY = 2
 
 
-HANDSHAKE_TYPES: Final = frozenset({FrameType.HELLO, FrameType.REFUSE})
-STATE_TYPES: Final = HANDSHAKE_TYPES | {FrameType.EPOCH}
-"""Types that carry a state blob, and must."""
+STATE_TYPES: Final = frozenset({FrameType.HELLO, FrameType.REFUSE, FrameType.EPOCH})
+"""Types that may carry a state blob."""
 LIST_TYPES: Final = frozenset({FrameType.SYNC, FrameType.PART, FrameType.EPOCH})
-"""Types that may carry a dirty list. SYNC and PART must; an EPOCH in which nothing was written has none."""
+"""Types that may carry a dirty list and pages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +176,8 @@ def check_header(header: Header, expected: Expectation) -> Refusal | None:
 def _check_identity(header: Header, expected: Expectation) -> Refusal | None:
     flags_known = sum(HeartbeatFlag) if header.type == FrameType.HEARTBEAT else 0
     checks = (
-        (header.header_crc == header.computed_crc(), Refusal.HEADER_CRC),
         (header.magic == MAGIC, Refusal.MAGIC),
+        (header.header_crc == header.computed_crc(), Refusal.HEADER_CRC),
         (header.version == VERSION, Refusal.VERSION),
         (header.type in expected.allowed, Refusal.TYPE),
         (header.vm_id == expected.vm_id, Refusal.VM),
@@ -193,34 +190,37 @@ def _check_identity(header: Header, expected: Expectation) -> Refusal | None:
 
 def _check_lengths(header: Header, expected: Expectation) -> Refusal | None:
     limits = expected.limits
-    state_bytes_max = HANDSHAKE_BYTES_MAX if header.type in HANDSHAKE_TYPES else limits.state_bytes_max
-    list_allowed = header.type in LIST_TYPES
-    list_required = list_allowed and header.type != FrameType.EPOCH
-    if (
-        (header.state_len > 0) != (header.type in STATE_TYPES)
-        or (header.page_count > 0 and not list_allowed)
-        or (header.page_count == 0 and list_required)
-        or header.extra_len != 0
-    ):
+    state_misplaced = header.state_len > 0 and header.type not in STATE_TYPES
+    pages_misplaced = header.page_count + header.pages_len > 0 and header.type not in LIST_TYPES
+    if state_misplaced or pages_misplaced or header.extra_len > 0:
         return Refusal.LENGTH
-    if header.state_len > state_bytes_max or header.page_count > limits.epoch_pages_max:
+    if header.state_len > limits.state_bytes_max or header.page_count > limits.epoch_pages_max:
         return Refusal.OVERSIZE
     # A PART must leave room for the EPOCH that closes it.
     if header.type == FrameType.PART and expected.parts_received + 2 > limits.parts_max:
         return Refusal.OVERSIZE
     if header.pages_len % PAGE_BYTES != 0 or header.pages_len > header.page_count * PAGE_BYTES:
         return Refusal.PAGES_LEN
+    if header.body_len == 0 and header.body_crc != 0:
+        return Refusal.BODY_CRC
     return None
 
 
 def _check_epoch(header: Header, expected: Expectation) -> Refusal | None:
-    if header.type in (FrameType.EPOCH, FrameType.PART):
-        right = header.epoch == expected.epoch_last + 1
-    elif header.type == FrameType.HANDOVER:
-        right = header.epoch == expected.epoch_last
-    elif header.type == FrameType.ACK:
-        # One ACK may stand for several epochs: they complete in order.
-        right = expected.epoch_last < header.epoch <= expected.epoch_sent
-    else:
-        right = header.epoch == 0
+    last = expected.epoch_last
+    match header.type:
+        case FrameType.EPOCH | FrameType.PART:
+            if header.epoch <= last:
+                return Refusal.DUPLICATE
+            right = header.epoch == last + 1
+        case FrameType.SYNC:
+            # Once an epoch is complete or begun, nothing outside an epoch may write into the image.
+            right = header.epoch == last == expected.parts_received == 0
+        case FrameType.LEAVE | FrameType.HANDOVER:
+            right = header.epoch == last and expected.parts_received == 0
+        case FrameType.ACK:
+            # One ACK may stand for several epochs: they complete in order.
+            right = last < header.epoch <= expected.epoch_sent
+        case _:
+            right = header.epoch == 0
     return None if right else Refusal.EPOCH

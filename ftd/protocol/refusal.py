@@ -31,8 +31,7 @@ class Refusal(enum.IntEnum):
     HELLO = 16
     OVERSIZE = 17
     DUPLICATE = 18
-    TRUNCATED = 19
-    STATE = 20
+    STATE = 19
 
     @property
     def label(self) -> str:

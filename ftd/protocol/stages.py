@@ -1,6 +1,6 @@
 """Which frame types a receiver takes, by what it is and how far it has come.
 
-standby, data       HELLO ─▶ [SYNC PART EPOCH] ─▶ EPOCH 1 ─▶ [PART EPOCH HANDOVER]
+standby, data       HELLO ─▶ [SYNC PART EPOCH] ─▶ EPOCH 1 ─▶ [PART EPOCH] ─▶ LEAVE or HANDOVER
 primary, data       WELCOME ─▶ [ACK] ─▶ LEAVE_ACK or HANDOVER_DONE
 heartbeat           HELLO / WELCOME ─▶ [HEARTBEAT]
 """
@@ -18,8 +18,6 @@ class Stage(enum.Enum):
 
     STANDBY_HELLO = "standby_hello"
     STANDBY_SYNC = "standby_sync"
-    STANDBY_PART = "standby_part"
-    """An epoch was begun by a PART: only more of it may follow, or LEAVE, which drops it."""
     STANDBY_READY = "standby_ready"
     PRIMARY_HELLO = "primary_hello"
     PRIMARY_READY = "primary_ready"
@@ -31,7 +29,6 @@ _T = FrameType
 ALLOWED: Final[dict[Stage, frozenset[FrameType]]] = {
     Stage.STANDBY_HELLO: frozenset({_T.HELLO}),
     Stage.STANDBY_SYNC: frozenset({_T.SYNC, _T.PART, _T.EPOCH, _T.LEAVE, _T.REFUSE}),
-    Stage.STANDBY_PART: frozenset({_T.PART, _T.EPOCH, _T.LEAVE, _T.REFUSE}),
     Stage.STANDBY_READY: frozenset({_T.PART, _T.EPOCH, _T.LEAVE, _T.HANDOVER, _T.REFUSE}),
     Stage.PRIMARY_HELLO: frozenset({_T.WELCOME, _T.REFUSE}),
     Stage.PRIMARY_READY: frozenset({_T.ACK, _T.LEAVE_ACK, _T.HANDOVER_DONE, _T.REFUSE}),

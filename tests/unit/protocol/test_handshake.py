@@ -1,0 +1,48 @@
+"""HELLO and REFUSE bodies."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftd.protocol.handshake import (
+    DETAIL_CHARS_MAX,
+    Hello,
+    decode_hello,
+    decode_refuse,
+    encode_hello,
+    encode_refuse,
+)
+from ftd.protocol.refusal import FrameRefused, Refusal
+
+TOKEN = bytes(16)
+HELLO = Hello("heartbeat", TOKEN, 8192, 2, 100, 4, 20, 100)
+
+
+def test_hello_comes_back_and_gives_the_limits_of_the_pair() -> None:
+    hello = decode_hello(encode_hello(HELLO), token=TOKEN, channels_taken=frozenset({"data"}))
+    assert hello == HELLO
+    limits = hello.limits()
+    assert (limits.memory_pages, limits.epoch_pages_max, limits.parts_max) == (2, 100, 4)
+
+
+@given(st.binary(max_size=200))
+def test_any_other_bytes_are_refused(body: bytes) -> None:
+    with pytest.raises(FrameRefused) as refused:
+        decode_hello(body, token=TOKEN, channels_taken=frozenset())
+    assert refused.value.refusal is Refusal.HELLO
+
+
+def test_refuse_names_the_reason_and_cuts_an_overlong_detail() -> None:
+    refuse = decode_refuse(encode_refuse(Refusal.VERSION, "x" * 5000))
+    assert (refuse.reason, len(refuse.detail)) == ("version", DETAIL_CHARS_MAX)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\x80", b"\xff", msgspec.msgpack.encode({"reason": "version", "why": 1})]
+)
+def test_malformed_refuse_is_refused(body: bytes) -> None:
+    with pytest.raises(FrameRefused):
+        decode_refuse(body)
