@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What Python sees of the data plane. This file is read twice: by the C
+ * compiler and, word for word, by cffi; so it holds plain declarations and no
+ * preprocessor conditionals.
+ *
+ * Every function that can fail takes an ftd_error and returns -1 (or NULL)
+ * with the errno and a sentence in it, or 0 (or a pointer) on success. None of
+ * these functions is called from inside the checkpoint cycle; the calling
+ * thread may block for as long as a vCPU needs to stop, unless said otherwise.
+ */
+typedef struct ftd_error {
+	int code;		/* errno value */
+	char text[248];		/* what was tried, on what; no newline */
+} ftd_error;
+
+/*
+ * Counters live as long as their VM. They are written with relaxed atomics by
+ * the native threads and may be read at any time without stopping anything;
+ * each value is exact, two values need not be of one instant.
+ * Histograms are log-linear: 32 steps per power of two, nanoseconds.
+ */
+typedef struct ftd_counters {
+	uint64_t epochs_sealed, epochs_acked, epochs_received, epochs_committed;
+	uint64_t pages, bytes;			/* shipped in epochs; frames with headers */
+	uint64_t sync_pages, sync_bytes, sync_pending, sync_total, sync_round;
+	uint64_t sync_throttle_ns;		/* guest held back so that the first sync converges */
+	uint64_t stalls, stall_ns;		/* no free arena, or too many epochs unacknowledged */
+	uint64_t parts;				/* dirty lists that needed more than one arena */
+	uint64_t threshold_exits;		/* epochs sealed early because a ring was full */
+	uint64_t vcpu_kicks;			/* vCPUs that had to be stopped by another */
+	uint64_t hot_pages, hot_shipped, hot_unchanged, hot_cooled;
+	uint64_t output_bytes_produced, output_bytes_released, output_bytes_dropped;
+	uint64_t input_bytes;
+	uint64_t doubts;			/* gaps after which output waited for a fresh echo */
+	uint64_t heartbeats_sent, heartbeats_received;
+	uint64_t harvest_ns, copy_ns, rearm_ns, capture_ns;	/* sums over all epochs */
+	uint64_t refused[32];			/* by refusal code, docs/PROTOCOL.md */
+	uint64_t pause_hist[2048], ack_hist[2048], harvest_hist[2048];
+} ftd_counters;
+
+typedef struct ftd_event {
+	uint32_t kind;			/* FTD_EVENT_* */
+	uint32_t reason;		/* FTD_LOST_*, or a refusal code for FTD_LOST_REFUSED in detail */
+	uint64_t epoch;
+	int64_t detail;
+} ftd_event;
+
+enum {
+	FTD_EVENT_SYNC_ROUND = 1, FTD_EVENT_FIRST_SEALED, FTD_EVENT_PROTECTED, FTD_EVENT_PEER_LOST,
+	FTD_EVENT_LEAVE_ACKED, FTD_EVENT_DRAINED, FTD_EVENT_HANDED_OVER, FTD_EVENT_FIRST_COMPLETE,
+	FTD_EVENT_LEAVE, FTD_EVENT_HANDOVER, FTD_EVENT_GUEST_STOPPED,
+};
+enum {
+	FTD_LOST_CLOSED = 1,		/* the peer's end was closed */
+	FTD_LOST_RESET,			/* reset or another socket error */
+	FTD_LOST_SILENT,		/* no sign of life for the heartbeat timeout */
+	FTD_LOST_REFUSED,		/* a frame was refused; detail is the refusal */
+	FTD_LOST_OVERFLOW,		/* an epoch did not fit parts_max arenas */
+	FTD_LOST_LOCAL,			/* a KVM call of our own failed; detail is errno */
+};
+enum { FTD_TRACKER_RING = 1, FTD_TRACKER_BITMAP = 2 };
+
+/* ---- the machine ---- */
+typedef struct ftd_vm ftd_vm;
+typedef struct ftd_vm_config {
+	uint64_t memory_bytes;		/* multiple of 2 MiB */
+	uint32_t vcpus;			/* 1 to 8 */
+	uint32_t irqchip;		/* 0: none; 1: PIC, IOAPIC, LAPIC, PIT in the kernel */
+	uint32_t tracker;		/* FTD_TRACKER_* */
+	uint32_t epoch_pages_max;	/* ring size follows from it */
+} ftd_vm_config;
+
+ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error);
+void ftd_vm_destroy(ftd_vm *vm);	/* kills it first if it runs */
+void *ftd_vm_memory(ftd_vm *vm);
+int ftd_vm_memory_fd(ftd_vm *vm);
+/* Long mode at CPL 3, flat; docs/MICROVM.md. Before ftd_vm_run only. */
+int ftd_vm_boot_vcpu(ftd_vm *vm, uint32_t index, uint64_t rip, uint64_t rsp, uint64_t rdi, uint64_t rsi,
+		     uint64_t cr3, ftd_error *error);
+int ftd_vm_restore_section(ftd_vm *vm, const char *name, const void *data, uint64_t length, ftd_error *error);
+int ftd_vm_run(ftd_vm *vm, ftd_error *error);
+int ftd_vm_pause(ftd_vm *vm, ftd_error *error);
+int ftd_vm_resume(ftd_vm *vm, ftd_error *error);
+void ftd_vm_kill(ftd_vm *vm);		/* for ever: no guest instruction and no output after it returns */
+/* Takes over a listening, non-blocking stream socket (Unix or TCP); one client at a time. Runs only. */
+int ftd_vm_console_listen(ftd_vm *vm, int fd, ftd_error *error);
+/* Takes over a file descriptor that gets what the guest sends on its serial port, once it may leave. */
+int ftd_vm_serial_sink(ftd_vm *vm, int fd, ftd_error *error);
+ftd_counters *ftd_vm_counters(ftd_vm *vm);
+int ftd_vm_event_fd(ftd_vm *vm);	/* readable while events wait */
+int ftd_vm_next_event(ftd_vm *vm, ftd_event *event);	/* 1: one was taken, 0: none */
+
+/* ---- active side of a pair ---- */
+typedef struct ftd_primary ftd_primary;
+typedef struct ftd_link_config {
+	unsigned char vm_id[16];
+	uint64_t generation;
+	int data_fd, heartbeat_fd;	/* connected, handshake done; owned by the data plane from here on */
+	uint32_t heartbeat_interval_ms, heartbeat_timeout_ms;
+	uint32_t epoch_pages_max, parts_max;
+} ftd_link_config;
+typedef struct ftd_cycle_config {
+	uint32_t period_ns;		/* between checkpoints; 0: only by hand (steps below) */
+	uint32_t epochs_in_flight;	/* sealed and not acknowledged, 1 to 16 */
+	uint32_t hot_pages_max;		/* 0: no hot set */
+	uint32_t run_min_ns;		/* guest time guaranteed between two checkpoints */
+} ftd_cycle_config;
+
+/* Allocates all that the cycle needs and starts the first synchronisation. */
+ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ftd_cycle_config *cycle,
+			       ftd_error *error);
+int ftd_primary_leave(ftd_primary *primary, ftd_error *error);		/* -> LEAVE_ACKED */
+int ftd_primary_drain(ftd_primary *primary, ftd_error *error);		/* stops the guest -> DRAINED */
+int ftd_primary_handover(ftd_primary *primary, ftd_error *error);	/* after DRAINED -> HANDED_OVER */
+uint64_t ftd_primary_acked(ftd_primary *primary);
+/*
+ * Ends the pair and frees it. With `go_on` the guest runs on unprotected and
+ * its held output is released; without, it stays stopped and gated.
+ */
+void ftd_primary_end(ftd_primary *primary, int go_on);
+
+/* The steps of the cycle, for a guest that someone else has stopped (period_ns = 0). */
+int ftd_primary_harvest(ftd_primary *primary, uint64_t *gfns, uint32_t gfns_max, uint32_t *count, ftd_error *error);
+int ftd_primary_copy(ftd_primary *primary, ftd_error *error);
+int ftd_primary_seal(ftd_primary *primary, const void *state, uint32_t state_len, uint64_t *epoch, ftd_error *error);
+
+/* ---- standby side of a pair ---- */
+typedef struct ftd_standby ftd_standby;
+ftd_standby *ftd_standby_start(ftd_vm *vm, const ftd_link_config *link, ftd_error *error);
+/*
+ * No acknowledgement and no heartbeat after this returns; whole epochs that the
+ * socket still held have been committed.
+ */
+void ftd_standby_stop(ftd_standby *standby);
+uint64_t ftd_standby_epoch(ftd_standby *standby);	/* newest committed; 0: none */
+const void *ftd_standby_state(ftd_standby *standby, uint64_t *length);	/* after stop */
+int ftd_standby_answer(ftd_standby *standby, uint32_t type);	/* LEAVE_ACK or HANDOVER_DONE; best effort */
+void ftd_standby_free(ftd_standby *standby);
+
+/* ---- tests and diagnosis ---- */
+int ftd_fault_arm(const char *point, uint64_t nth);	/* SIGKILL to ourselves at the nth passage; -1: unknown */
+const char *ftd_fault_name(uint32_t index);		/* NULL past the last */
+uint32_t ftd_crc32c(uint32_t crc, const void *data, uint64_t length);
+int ftd_frame_check(const void *frame, uint64_t length, const ftd_link_config *link, uint64_t memory_bytes,
+		    uint64_t last_epoch, uint32_t allowed_types);	/* refusal code, 0: good */
+int ftd_kvm_check(const char *path, uint32_t *trackers, ftd_error *error);	/* bit per FTD_TRACKER_* */

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames of the data pair: docs/PROTOCOL.md has the drawing, the types and
+ * what each check refuses. This side encodes and judges; it does no I/O.
+ */
+#ifndef FTD_FRAME_H
+#define FTD_FRAME_H
+
+#include "base.h"
+
+#define FRAME_MAGIC 0x31445446u	/* "FTD1" read little-endian */
+#define FRAME_VERSION 1
+
+enum frame_type {
+	FRAME_HELLO = 1, FRAME_WELCOME, FRAME_REFUSE, FRAME_SYNC, FRAME_EPOCH, FRAME_PART, FRAME_ACK,
+	FRAME_HEARTBEAT, FRAME_LEAVE, FRAME_LEAVE_ACK, FRAME_HANDOVER, FRAME_HANDOVER_DONE,
+};
+#define FRAME_BIT(type) (1u << (type))
+
+enum { HEARTBEAT_ECHO = 1, HEARTBEAT_STANDBY = 2 };
+
+struct frame_header {
+	uint32_t magic;
+	uint16_t version, type;
+	uint8_t vm_id[16];
+	uint64_t generation, epoch;
+	uint32_t flags, state_len, page_count, pages_len, extra_len, body_crc;
+	uint64_t stamp_ns;
+	uint32_t reserved, header_crc;
+};
+_Static_assert(sizeof(struct frame_header) == 80, "header has 80 bytes and no padding");
+_Static_assert(offsetof(struct frame_header, generation) == 24, "layout of docs/PROTOCOL.md");
+_Static_assert(offsetof(struct frame_header, body_crc) == 60, "layout of docs/PROTOCOL.md");
+_Static_assert(offsetof(struct frame_header, header_crc) == 76, "layout of docs/PROTOCOL.md");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields are read in place");
+
+/* Dirty list entry: guest frame number and how the contents follow. */
+#define ENTRY_GFN_BITS 52
+#define ENTRY_GFN_MASK (((uint64_t)1 << ENTRY_GFN_BITS) - 1)
+#define ENTRY_ENCODING(entry) ((uint32_t)((entry) >> ENTRY_GFN_BITS))
+enum { ENCODING_RAW = 0, ENCODING_ZERO = 1 };
+
+/* Same names and ordinals as Refusal in ftd/protocol/frames.py. */
+enum refusal {
+	REFUSED_NOT = 0,
+	REFUSED_MAGIC, REFUSED_HEADER_CRC, REFUSED_VERSION, REFUSED_TYPE, REFUSED_VM, REFUSED_GENERATION,
+	REFUSED_FLAGS, REFUSED_RESERVED, REFUSED_LENGTH, REFUSED_PAGES_LEN, REFUSED_EPOCH, REFUSED_BODY_CRC,
+	REFUSED_GFN, REFUSED_ENCODING, REFUSED_TOKEN, REFUSED_HELLO, REFUSED_OVERSIZE, REFUSED_DUPLICATE,
+};
+
+/* What a connection expects; every field was fixed when the pair was made. */
+struct frame_rules {
+	uint8_t vm_id[16];
+	uint64_t generation;
+	uint64_t memory_bytes;
+	uint32_t state_max;		/* bytes */
+	uint32_t pages_max;		/* entries of one frame */
+	uint32_t allowed;		/* FRAME_BIT of each */
+};
+
+#define STATE_MAX_BYTES (1u << 20)
+
+void frame_prepare(struct frame_header *header, const struct frame_rules *rules, enum frame_type type,
+		   uint64_t epoch);
+/* Fills header_crc; after this the header is on its way unchanged. */
+void frame_seal(struct frame_header *header);
+
+/* last_epoch: newest epoch complete on this connection; part_epoch: epoch of the parts staged, or 0. */
+enum refusal frame_check_header(const struct frame_header *header, const struct frame_rules *rules,
+				uint64_t last_epoch, uint64_t part_epoch);
+/* Every entry's gfn and encoding, and that raw entries make up pages_len. */
+enum refusal frame_check_list(const struct frame_header *header, const void *list,
+			      const struct frame_rules *rules);
+
+static inline uint64_t frame_body_len(const struct frame_header *header)
+{
+	return (uint64_t)header->state_len + 8ull * header->page_count + header->pages_len + header->extra_len;
+}
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Heartbeats, on a thread of their own on either side, so that neither a busy
+ * interpreter nor a full data connection looks like a dead host.
+ *
+ * Each side sends a heartbeat every interval and answers each one it receives
+ * with an echo of its stamp. A side that heard nothing, on either connection
+ * of the pair, for the timeout reports the peer silent. It has stopped
+ * answering before it reports: an echo therefore proves that at the time of
+ * the stamp, or later, the peer had not given up.
+ */
+#ifndef FTD_HEARTBEAT_H
+#define FTD_HEARTBEAT_H
+
+#include <pthread.h>
+
+#include "base.h"
+#include "frame.h"
+#include "output.h"
+
+struct heartbeat {
+	int fd, wake_fd;
+	bool standby;
+	struct frame_rules rules;	/* of the pair; what else it allows does not matter here */
+	uint64_t interval_ns, timeout_ns;
+	struct output *output;		/* active side: told of gaps and proofs; else NULL */
+	ftd_counters *counters;
+	_Atomic uint64_t *epoch;	/* sent along, for whoever reads a trace */
+	void (*lost)(void *context, uint32_t reason, int64_t detail);
+	void *context;
+	_Atomic uint64_t heard_ns;	/* last sign of life; the data connection's reader writes it too */
+	_Atomic bool stop;
+	pthread_t thread;
+	bool started;
+};
+
+/* The caller has filled the fields above `heard_ns`; 0 or -1 with *error. */
+int heartbeat_start(struct heartbeat *heartbeat, ftd_error *error);
+void heartbeat_stop(struct heartbeat *heartbeat);
+
+static inline void heartbeat_heard(struct heartbeat *heartbeat)
+{
+	atomic_store_explicit(&heartbeat->heard_ns, now_ns(), memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The hot set: pages that were dirty in several epochs running stay writable,
+ * so that the guest pays no fault for them. Each epoch they are compared with
+ * the copy that was sent last, and shipped when they differ. A hot page that
+ * stays unchanged for a while is re-armed and leaves the set.
+ *
+ * Only with trackers that re-arm page by page: such a tracker goes on
+ * reporting a page that was not re-armed, so a hot page is in every harvest.
+ *
+ * Why nothing is lost: a hot page is writable, so every epoch looks at it; a
+ * page that leaves the set is re-armed while all vCPUs stand and its contents
+ * equal the copy that was sent, so a later write faults and is harvested.
+ */
+#ifndef FTD_HOTSET_H
+#define FTD_HOTSET_H
+
+#include "base.h"
+
+#define HOT_AFTER_EPOCHS 3
+#define HOT_COOL_EPOCHS 16
+
+struct hotset {
+	uint32_t max, count;
+	struct hot_page *pages;		/* one for each page of the guest */
+	size_t pages_bytes;
+	char *copies;			/* `max` pages: what was sent last */
+	uint32_t *free_slots;
+	uint32_t free_count;
+};
+
+/* What to do with a harvested page. */
+struct hot_verdict {
+	bool ship, rearm;
+};
+
+int hotset_open(struct hotset *set, uint64_t guest_pages, uint32_t max);	/* 0 or -1; max 0 is a set that does nothing */
+void hotset_close(struct hotset *set);
+/* `contents` is the page in guest memory, while all vCPUs stand; `epoch` counts up by one. */
+struct hot_verdict hotset_judge(struct hotset *set, uint64_t page, const char *contents, uint32_t epoch,
+				ftd_counters *counters);
+
+#endif

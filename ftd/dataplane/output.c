@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "output.h"
+
+int output_open(struct output *output)
+{
+	atomic_store(&output->direct, true);
+	for (int i = 0; i < OUTPUT_CHANNELS; i++) {
+		output->channels[i].ring = reserve_pages(OUTPUT_RING_BYTES);
+		if (!output->channels[i].ring)
+			return -1;
+	}
+	return 0;
+}
+
+void output_close(struct output *output)
+{
+	for (int i = 0; i < OUTPUT_CHANNELS; i++)
+		release_pages(output->channels[i].ring, OUTPUT_RING_BYTES);
+}
+
+size_t output_append(struct output_channel *channel, const void *data, size_t length)
+{
+	uint64_t head = atomic_load_explicit(&channel->head, memory_order_relaxed);
+	size_t at = head % OUTPUT_RING_BYTES, first;
+
+	length = min_u64(length, output_room(channel));
+	first = min_u64(length, OUTPUT_RING_BYTES - at);
+	memcpy(channel->ring + at, data, first);
+	memcpy(channel->ring, (const char *)data + first, length - first);
+	/* Release: whoever sees the new head sees the bytes. */
+	atomic_store_explicit(&channel->head, head + length, memory_order_release);
+	return length;
+}
+
+void output_mark(struct output *output, uint64_t epoch)
+{
+	for (int i = 0; i < OUTPUT_CHANNELS; i++) {
+		struct output_channel *channel = &output->channels[i];
+
+		channel->marks[epoch % EPOCH_MARKS] = atomic_load_explicit(&channel->head, memory_order_relaxed);
+	}
+}
+
+void output_acknowledged(struct output *output, uint64_t epoch)
+{
+	/*
+	 * The mark was written before its epoch was queued to the sender, and
+	 * the acknowledgement came after that epoch was sent: the caller has
+	 * read `sealed` with acquire, which orders this load after the store.
+	 */
+	for (int i = 0; i < OUTPUT_CHANNELS; i++) {
+		struct output_channel *channel = &output->channels[i];
+
+		atomic_store_explicit(&channel->limit, channel->marks[epoch % EPOCH_MARKS], memory_order_relaxed);
+	}
+}
+
+void output_gate(struct output *output)
+{
+	for (int i = 0; i < OUTPUT_CHANNELS; i++) {
+		struct output_channel *channel = &output->channels[i];
+
+		atomic_store(&channel->limit, atomic_load(&channel->head));
+	}
+	atomic_store(&output->direct, false);
+}
+
+void output_ungate(struct output *output)
+{
+	atomic_store(&output->last_beat_ns, 0);
+	atomic_store(&output->doubt_since_ns, 0);
+	atomic_store(&output->shut, false);
+	atomic_store(&output->direct, true);
+}
+
+static bool in_doubt(struct output *output)
+{
+	uint64_t beat = atomic_load(&output->last_beat_ns), now;
+
+	if (atomic_load(&output->doubt_since_ns))
+		return true;
+	if (!beat)
+		return false;
+	/*
+	 * The heartbeat thread may not have run yet after a stop of the whole
+	 * process; so its last beat is judged here, right before output leaves.
+	 */
+	now = now_ns();
+	if (now <= beat || now - beat <= atomic_load(&output->gap_max_ns))
+		return false;
+	atomic_store(&output->doubt_since_ns, now);
+	return true;
+}
+
+static uint64_t may_leave_until(struct output *output, struct output_channel *channel)
+{
+	return atomic_load(&output->direct) ? atomic_load_explicit(&channel->head, memory_order_acquire) :
+					      atomic_load_explicit(&channel->limit, memory_order_acquire);
+}
+
+size_t output_ready(struct output *output, struct output_channel *channel, const char **data)
+{
+	uint64_t tail = atomic_load_explicit(&channel->tail, memory_order_relaxed);
+	uint64_t until = may_leave_until(output, channel);
+	size_t at = tail % OUTPUT_RING_BYTES;
+
+	if (until <= tail || atomic_load(&output->shut) || in_doubt(output))
+		return 0;
+	*data = channel->ring + at;
+	return min_u64(until - tail, OUTPUT_RING_BYTES - at);
+}
+
+void output_consumed(struct output_channel *channel, size_t length)
+{
+	/* Release: the vCPU may overwrite these bytes only after they were read. */
+	atomic_fetch_add_explicit(&channel->tail, length, memory_order_release);
+}
+
+bool output_drained(struct output *output)
+{
+	for (int i = 0; i < OUTPUT_CHANNELS; i++) {
+		struct output_channel *channel = &output->channels[i];
+
+		if (may_leave_until(output, channel) > atomic_load_explicit(&channel->tail, memory_order_relaxed))
+			return false;
+	}
+	return true;
+}
+
+bool output_beat(struct output *output, uint64_t now)
+{
+	uint64_t beat = atomic_load(&output->last_beat_ns);
+	bool gap = beat && now > beat && now - beat > atomic_load(&output->gap_max_ns);
+
+	/* Doubt first: between the two stores output must not see a fresh beat and no doubt. */
+	if (gap)
+		atomic_store(&output->doubt_since_ns, now);
+	atomic_store(&output->last_beat_ns, now);
+	return gap;
+}
+
+void output_proof(struct output *output, uint64_t stamp_ns)
+{
+	uint64_t since = atomic_load(&output->doubt_since_ns);
+
+	if (since && stamp_ns >= since)
+		atomic_compare_exchange_strong(&output->doubt_since_ns, &since, 0);
+}

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of the active side of a pair: set up, acknowledged, lost, ended. */
+#define _GNU_SOURCE
+#include "primary.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "fault.h"
+#include "io.h"
+#include "threads.h"
+
+void primary_wake_sender(struct ftd_primary *primary)
+{
+	if (atomic_load(&primary->sender_idle)) {
+		atomic_fetch_add(&primary->work, 1);
+		futex_wake(&primary->work, 1);
+	}
+}
+
+void primary_room_made(struct ftd_primary *primary)
+{
+	if (atomic_load(&primary->room_wanted)) {
+		atomic_fetch_add(&primary->room, 1);
+		futex_wake(&primary->room, 1);
+	}
+}
+
+void primary_lost(struct ftd_primary *primary, uint32_t reason, int64_t detail)
+{
+	bool first_sealed;
+
+	/* Ordered against decide_first: an epoch 1 that this does not see will never be sealed. */
+	pthread_mutex_lock(&primary->fate);
+	if (atomic_exchange(&primary->lost, true) || atomic_load(&primary->ending)) {
+		pthread_mutex_unlock(&primary->fate);
+		return;
+	}
+	first_sealed = primary->first_sealed;
+	if (first_sealed)
+		atomic_store(&primary->vm->output.shut, true);
+	events_post(&primary->vm->events, FTD_EVENT_PEER_LOST, reason,
+		    first_sealed ? max_u64(1, atomic_load(&primary->sealed)) : 0, detail);
+	pthread_mutex_unlock(&primary->fate);
+	shutdown(primary->link.data_fd, SHUT_RDWR);	/* the sender may sit in send() */
+	primary_wake_sender(primary);
+	primary_room_made(primary);
+	vm_request_stop(primary->vm, STOP_TICK);
+}
+
+void primary_refused(struct ftd_primary *primary, enum refusal refusal)
+{
+	count(&primary->vm->counters->refused[refusal], 1);
+	primary_lost(primary, FTD_LOST_REFUSED, (int64_t)refusal);
+}
+
+static void heartbeat_lost(void *context, uint32_t reason, int64_t detail)
+{
+	primary_lost(context, reason, detail);
+}
+
+/* ---- acknowledgements, on the io thread ---- */
+
+static void take_ack(struct ftd_primary *primary, uint64_t epoch)
+{
+	struct ftd_vm *vm = primary->vm;
+	/* Acquire: with the number come the mark and the time of that epoch. */
+	uint64_t sealed = atomic_load_explicit(&primary->sealed, memory_order_acquire);
+	uint64_t acked = atomic_load_explicit(&primary->acked, memory_order_relaxed);
+
+	if (epoch <= acked || epoch > sealed) {
+		primary_refused(primary, epoch <= acked ? REFUSED_DUPLICATE : REFUSED_EPOCH);
+		return;
+	}
+	fault_point(FAULT_ACK_RECEIVED);
+	histogram_add(vm->counters->ack_hist, now_ns() - primary->sealed_ns[epoch % EPOCH_MARKS]);
+	count_set(&vm->counters->epochs_acked, epoch);
+	output_acknowledged(&vm->output, epoch);
+	atomic_store_explicit(&primary->acked, epoch, memory_order_release);
+	primary_room_made(primary);
+	if (acked == 0)
+		events_post(&vm->events, FTD_EVENT_PROTECTED, 0, epoch, 0);
+}
+
+static void take_frame(struct ftd_primary *primary, const struct frame_header *header)
+{
+	enum refusal refusal = frame_check_header(header, &primary->rules, 0, 0);
+
+	if (refusal) {
+		primary_refused(primary, refusal);
+	} else if (header->type == FRAME_ACK) {
+		take_ack(primary, header->epoch);
+	} else {
+		events_post(&primary->vm->events,
+			    header->type == FRAME_LEAVE_ACK ? FTD_EVENT_LEAVE_ACKED : FTD_EVENT_HANDED_OVER, 0,
+			    header->epoch, 0);
+		/* The peer closes next; that is no loss. */
+		pthread_mutex_lock(&primary->fate);
+		atomic_store(&primary->ending, true);
+		pthread_mutex_unlock(&primary->fate);
+	}
+}
+
+void primary_read_acks(struct ftd_primary *primary)
+{
+	ssize_t n = recv(primary->link.data_fd, primary->ack_buffer + primary->ack_fill,
+			 sizeof(primary->ack_buffer) - primary->ack_fill, MSG_DONTWAIT);
+	uint32_t at = 0;
+
+	if (n <= 0) {
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		primary_lost(primary, n == 0 ? FTD_LOST_CLOSED : FTD_LOST_RESET, n < 0 ? errno : 0);
+		return;
+	}
+	heartbeat_heard(&primary->heartbeat);
+	primary->ack_fill += (uint32_t)n;
+	while (primary->ack_fill - at >= sizeof(struct frame_header) && !atomic_load(&primary->lost)) {
+		struct frame_header header;
+
+		memcpy(&header, primary->ack_buffer + at, sizeof(header));
+		take_frame(primary, &header);
+		at += (uint32_t)sizeof(header);
+	}
+	primary->ack_fill -= at;
+	memmove(primary->ack_buffer, primary->ack_buffer + at, primary->ack_fill);
+}
+
+void primary_check_drained(struct ftd_primary *primary)
+{
+	uint64_t drain = atomic_load(&primary->drain_epoch);
+
+	if (drain && !primary->drained && atomic_load(&primary->acked) >= drain && output_drained(&primary->vm->output)) {
+		primary->drained = true;
+		fault_point(FAULT_SWITCHOVER_DRAINED);
+		events_post(&primary->vm->events, FTD_EVENT_DRAINED, 0, drain, 0);
+	}
+}
+
+/* ---- set-up ---- */
+
+static int make_list(struct page_list *list, uint32_t max)
+{
+	list->pages = reserve_pages(max * sizeof(*list->pages));
+	list->max = max;
+	return list->pages ? 0 : -1;
+}
+
+static uint32_t list_max(const struct ftd_primary *primary)
+{
+	const struct ftd_vm *vm = primary->vm;
+	uint32_t parts = primary->link.epoch_pages_max * primary->link.parts_max;
+
+	return (uint32_t)max_u64(parts, vm->ring_entries * vm->vcpu_count) + DEVICE_MARKS_MAX;
+}
+
+static uint32_t state_room(const struct ftd_primary *primary)
+{
+	return primary->cycle.period_ns ? state_length(primary->vm) : STATE_MAX_BYTES;
+}
+
+static int make_arenas(struct ftd_primary *primary)
+{
+	for (uint32_t i = 0; i < primary->cycle.epochs_in_flight; i++) {
+		struct arena *arena = &primary->arenas[i];
+
+		arena->state = reserve_pages(state_room(primary));
+		arena->list = reserve_pages(primary->link.epoch_pages_max * sizeof(*arena->list));
+		arena->pages = reserve_pages(primary->link.epoch_pages_max * FTD_PAGE_SIZE);
+		if (!arena->state || !arena->list || !arena->pages)
+			return -1;
+	}
+	return 0;
+}
+
+static void free_primary(struct ftd_primary *primary)
+{
+	uint32_t max = list_max(primary);
+
+	for (uint32_t i = 0; i < primary->cycle.epochs_in_flight; i++) {
+		struct arena *arena = &primary->arenas[i];
+
+		release_pages(arena->state, state_room(primary));
+		release_pages(arena->list, primary->link.epoch_pages_max * sizeof(*arena->list));
+		release_pages(arena->pages, primary->link.epoch_pages_max * FTD_PAGE_SIZE);
+	}
+	release_pages(primary->harvested.pages, max * sizeof(uint64_t));
+	release_pages(primary->ship.pages, max * sizeof(uint64_t));
+	release_pages(primary->rearm.pages, max * sizeof(uint64_t));
+	release_pages(primary->sync.words, primary->sync_bytes);
+	release_pages(primary->batch, sizeof(struct frame_header) + SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
+	hotset_close(&primary->hot);
+	pthread_mutex_destroy(&primary->sync_lock);
+	pthread_mutex_destroy(&primary->fate);
+	close(primary->link.data_fd);
+	close(primary->link.heartbeat_fd);
+	free(primary);
+}
+
+static int check_link(const ftd_link_config *link, ftd_error *error)
+{
+	if (link->epoch_pages_max < 64 || link->epoch_pages_max > 1u << 18)
+		return ftd_fail(error, EINVAL, "64 to 262144 pages an arena are possible, not %u", link->epoch_pages_max);
+	if (link->parts_max < 1 || link->parts_max > 64)
+		return ftd_fail(error, EINVAL, "1 to 64 parts are possible, not %u", link->parts_max);
+	if (link->heartbeat_interval_ms < 1 || link->heartbeat_timeout_ms < 3 * link->heartbeat_interval_ms)
+		return ftd_fail(error, EINVAL, "the heartbeat timeout must be at least three intervals");
+	return 0;
+}
+
+static int check_cycle(const ftd_cycle_config *cycle, ftd_error *error)
+{
+	if (cycle->epochs_in_flight < 1 || cycle->epochs_in_flight > ARENAS_MAX)
+		return ftd_fail(error, EINVAL, "1 to %d epochs in flight are possible, not %u", ARENAS_MAX,
+				cycle->epochs_in_flight);
+	return 0;
+}
+
+static int allocate(struct ftd_primary *primary, ftd_error *error)
+{
+	struct ftd_vm *vm = primary->vm;
+	uint32_t max = list_max(primary);
+	uint32_t hot = vm->tracker->page_rearm ? primary->cycle.hot_pages_max : 0;
+
+	primary->sync_bytes = (vm->pages + 63) / 64 * 8;
+	primary->sync.words = reserve_pages(primary->sync_bytes);
+	primary->batch = reserve_pages(sizeof(struct frame_header) + SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
+	if (!primary->sync.words || !primary->batch || make_list(&primary->harvested, max) < 0 ||
+	    make_list(&primary->ship, max) < 0 || make_list(&primary->rearm, max) < 0 || make_arenas(primary) < 0 ||
+	    hotset_open(&primary->hot, vm->pages, hot) < 0)
+		return ftd_fail(error, ENOMEM, "no memory for %u arenas of %u pages", primary->cycle.epochs_in_flight,
+				primary->link.epoch_pages_max);
+	return 0;
+}
+
+/* Everything that the memfd holds; what it does not hold is zero on both sides. */
+static void mark_all_data(struct ftd_primary *primary)
+{
+	struct ftd_vm *vm = primary->vm;
+	off_t end = (off_t)vm->memory_bytes, at = 0;
+
+	while (at < end) {
+		off_t data = lseek(vm->memory_fd, at, SEEK_DATA);
+		off_t hole = data < 0 ? -1 : lseek(vm->memory_fd, data, SEEK_HOLE);
+
+		if (data < 0 && errno == ENXIO)
+			break;
+		if (data < 0 || hole < 0) {	/* cannot be told: all of it */
+			data = at;
+			hole = end;
+		}
+		for (uint64_t page = (uint64_t)data >> FTD_PAGE_SHIFT; page < (uint64_t)hole >> FTD_PAGE_SHIFT; page++)
+			sync_mark(&primary->sync, page / 64, 1ull << (page % 64));
+		at = hole;
+	}
+	count_set(&vm->counters->sync_total, atomic_load(&primary->sync.pending));
+}
+
+/* With all vCPUs out of the guest. */
+static int command_begin(struct ftd_vm *vm, void *argument)
+{
+	struct ftd_primary *primary = argument;
+	int error = vm_set_logging(vm, true);
+
+	if (!error)
+		error = vm->tracker->begin(vm);
+	if (error) {
+		vm_set_logging(vm, false);
+		return error;
+	}
+	pthread_mutex_lock(&vm->devices);
+	memset(vm->marked_bitmap, 0, (vm->pages + 63) / 64 * 8);
+	vm->marked_count = 0;
+	vm->marking = true;
+	pthread_mutex_unlock(&vm->devices);
+	/* After tracking began: a page that appears from here on is reported as written. */
+	mark_all_data(primary);
+	vm->primary = primary;
+	vm->mode = MODE_SYNC;
+	atomic_store(&vm->next_tick_ns, now_ns() + SYNC_PERIOD_NS);
+	return 0;
+}
+
+static void reset_counters(ftd_counters *counters)
+{
+	counters->sync_pages = counters->sync_bytes = counters->sync_round = counters->sync_throttle_ns = 0;
+	counters->epochs_acked = 0;
+}
+
+static int begin(struct ftd_primary *primary, ftd_error *error)
+{
+	struct ftd_vm *vm = primary->vm;
+	struct output *output = &vm->output;
+	int result;
+
+	reset_counters(vm->counters);
+	atomic_store(&output->gap_max_ns, primary->heartbeat.timeout_ns / 2);
+	atomic_store(&output->last_beat_ns, now_ns());
+	result = vm_run_stopped(vm, command_begin, primary);
+	if (result)
+		return ftd_fail(error, -result, "starting the tracker %s: %s", vm->tracker->name, strerror(-result));
+	io_set_link(vm, primary);
+	if (heartbeat_start(&primary->heartbeat, error) < 0)
+		return -1;
+	result = thread_start(&primary->sender_thread, "sender", sender_main, primary, NULL);
+	if (result)
+		return ftd_fail(error, result, "starting the sender: %s", strerror(result));
+	primary->sender_started = true;
+	return 0;
+}
+
+ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ftd_cycle_config *cycle,
+			       ftd_error *error)
+{
+	struct ftd_primary *primary;
+
+	if (check_link(link, error) < 0 || check_cycle(cycle, error) < 0)
+		return NULL;
+	primary = calloc(1, sizeof(*primary));
+	if (!primary) {
+		ftd_fail(error, ENOMEM, "no memory for a pair");
+		return NULL;
+	}
+	primary->vm = vm;
+	primary->link = *link;
+	primary->cycle = *cycle;
+	primary->sync_limit = UINT64_MAX;
+	pthread_mutex_init(&primary->sync_lock, NULL);
+	pthread_mutex_init(&primary->fate, NULL);
+	memcpy(primary->rules.vm_id, link->vm_id, sizeof(primary->rules.vm_id));
+	primary->rules.generation = link->generation;
+	primary->rules.memory_bytes = vm->memory_bytes;
+	primary->rules.allowed = FRAME_BIT(FRAME_ACK) | FRAME_BIT(FRAME_LEAVE_ACK) | FRAME_BIT(FRAME_HANDOVER_DONE);
+	primary->heartbeat = (struct heartbeat){
+		.fd = link->heartbeat_fd, .rules = primary->rules, .output = &vm->output, .counters = vm->counters,
+		.interval_ns = link->heartbeat_interval_ms * FTD_MS, .timeout_ns = link->heartbeat_timeout_ms * FTD_MS,
+		.epoch = &primary->sealed, .lost = heartbeat_lost, .context = primary,
+	};
+	if (allocate(primary, error) < 0) {
+		free_primary(primary);
+		return NULL;
+	}
+	if (begin(primary, error) < 0) {
+		ftd_primary_end(primary, 1);
+		return NULL;
+	}
+	return primary;
+}
+
+/* ---- the ends ---- */
+
+static int command_mute(struct ftd_vm *vm, void *argument)
+{
+	(void)argument;
+	vm->mode = MODE_MUTE;
+	vm->marking = false;
+	atomic_store(&vm->next_tick_ns, 0);
+	return 0;
+}
+
+int ftd_primary_leave(ftd_primary *primary, ftd_error *error)
+{
+	if (!primary->first_sealed)
+		return ftd_fail(error, EINVAL, "memory is still being synchronised");
+	/* No epoch after LEAVE: what the guest sends from here on waits for the answer. */
+	vm_run_stopped(primary->vm, command_mute, NULL);
+	atomic_fetch_or(&primary->controls, FRAME_BIT(FRAME_LEAVE));
+	primary_wake_sender(primary);
+	return 0;
+}
+
+static int command_drain(struct ftd_vm *vm, void *argument)
+{
+	struct ftd_primary *primary = argument;
+
+	if (!primary->first_sealed || atomic_load(&primary->lost))
+		return -EINVAL;
+	atomic_store(&primary->drain_epoch, atomic_load(&primary->sealed) + 1);
+	atomic_store(&vm->next_tick_ns, now_ns());
+	return 0;
+}
+
+int ftd_primary_drain(ftd_primary *primary, ftd_error *error)
+{
+	int result = vm_run_stopped(primary->vm, command_drain, primary);
+
+	return result ? ftd_fail(error, -result, "the VM is not protected") : 0;
+}
+
+int ftd_primary_handover(ftd_primary *primary, ftd_error *error)
+{
+	if (!atomic_load(&primary->drain_epoch))
+		return ftd_fail(error, EINVAL, "the guest was not drained");
+	/* Nothing of this copy leaves any more, whatever comes. */
+	atomic_store(&primary->vm->output.shut, true);
+	atomic_fetch_or(&primary->controls, FRAME_BIT(FRAME_HANDOVER));
+	primary_wake_sender(primary);
+	return 0;
+}
+
+uint64_t ftd_primary_acked(ftd_primary *primary)
+{
+	return atomic_load(&primary->acked);
+}
+
+static int command_end(struct ftd_vm *vm, void *argument)
+{
+	(void)argument;
+	vm->mode = MODE_PLAIN;
+	vm->marking = false;
+	vm->park_wanted = false;
+	vm->primary = NULL;
+	atomic_store(&vm->next_tick_ns, 0);
+	return vm->logging ? vm_set_logging(vm, false) : 0;
+}
+
+void ftd_primary_end(ftd_primary *primary, int go_on)
+{
+	struct ftd_vm *vm = primary->vm;
+
+	pthread_mutex_lock(&primary->fate);
+	atomic_store(&primary->ending, true);
+	if (!go_on)
+		atomic_store(&vm->output.shut, true);
+	pthread_mutex_unlock(&primary->fate);
+	heartbeat_stop(&primary->heartbeat);
+	shutdown(primary->link.data_fd, SHUT_RDWR);
+	if (primary->sender_started) {
+		atomic_fetch_add(&primary->work, 1);
+		futex_wake(&primary->work, 1);
+		pthread_join(primary->sender_thread, NULL);
+	}
+	io_set_link(vm, NULL);
+	atomic_store(&primary->lost, true);	/* a leader that waits for room waits no more */
+	primary_room_made(primary);
+	vm_run_stopped(vm, command_end, NULL);
+	if (go_on) {
+		output_ungate(&vm->output);
+		io_wake(vm);
+		if (vm->running)
+			vm_unpark(vm);
+	}
+	free_primary(primary);
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The standby side of a pair. One thread receives, verifies, acknowledges and
+ * commits, in that order:
+ *
+ *   stage    all frames of an epoch into staging arenas; the RAM image is not touched
+ *   verify   header, body checksum, every entry
+ *   ack      now the primary may let the epoch's output go
+ *   commit   apply the staged parts to the image, in order; keep the state blob
+ *
+ * The standby activates only after this thread has ended, so an epoch that was
+ * acknowledged is always committed before anybody looks at the image.
+ */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "crc32c.h"
+#include "fault.h"
+#include "frame.h"
+#include "heartbeat.h"
+#include "memory_map.h"
+#include "threads.h"
+#include "vm.h"
+
+#define SYNC_PAGES_MAX 256u	/* of one SYNC frame; the primary's batch */
+
+struct staging {
+	uint64_t *list;
+	char *pages;
+	struct frame_header header;
+};
+
+struct ftd_standby {
+	struct ftd_vm *vm;
+	struct frame_rules rules;
+	ftd_link_config link;
+	struct staging *staged;		/* parts_max arenas */
+	uint32_t parts;			/* staged parts of the epoch in progress */
+	char *state_staged, *state;	/* swapped at commit */
+	uint32_t state_len;
+	uint64_t *touched;		/* pages of the image that may be other than zero */
+	size_t touched_bytes;
+	_Atomic uint64_t epoch;		/* newest committed */
+	_Atomic bool lost;
+	_Atomic bool stopping;		/* no acknowledgement any more; only drain */
+	bool ending;			/* LEAVE or HANDOVER came: nothing follows */
+	struct heartbeat heartbeat;
+	pthread_t thread;
+	bool started;
+};
+
+static void standby_lost(struct ftd_standby *standby, uint32_t reason, int64_t detail)
+{
+	if (!atomic_exchange(&standby->lost, true) && !atomic_load(&standby->stopping))
+		events_post(&standby->vm->events, FTD_EVENT_PEER_LOST, reason, atomic_load(&standby->epoch), detail);
+}
+
+static void heartbeat_lost(void *context, uint32_t reason, int64_t detail)
+{
+	standby_lost(context, reason, detail);
+}
+
+static bool refuse(struct ftd_standby *standby, enum refusal refusal)
+{
+	count(&standby->vm->counters->refused[refusal], 1);
+	standby_lost(standby, FTD_LOST_REFUSED, (int64_t)refusal);
+	return false;
+}
+
+/*
+ * Receives exactly `length` bytes. While stopping it takes only what the
+ * socket already holds: the epoch that is whole there still counts.
+ */
+static bool receive(struct ftd_standby *standby, void *to, size_t length)
+{
+	char *p = to;
+
+	while (length > 0) {
+		int flags = atomic_load(&standby->stopping) ? MSG_DONTWAIT : 0;
+		ssize_t n = recv(standby->link.data_fd, p, length, flags);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			/*
+			 * A closed connection means that the primary is gone, or
+			 * has shut its gate before it closed. Anything else leaves
+			 * the verdict to the heartbeat.
+			 */
+			if (n == 0)
+				standby_lost(standby, FTD_LOST_CLOSED, 0);
+			return false;
+		}
+		p += n;
+		length -= (size_t)n;
+	}
+	return true;
+}
+
+/* ---- first synchronisation: straight into the image, which is not a copy of anything yet ---- */
+
+static char *image_page(const struct ftd_standby *standby, uint64_t entry)
+{
+	return standby->vm->memory + (page_of(entry & ENTRY_GFN_MASK, standby->vm->pages) << FTD_PAGE_SHIFT);
+}
+
+static bool test_and_touch(struct ftd_standby *standby, uint64_t entry)
+{
+	uint64_t page = page_of(entry & ENTRY_GFN_MASK, standby->vm->pages), bit = 1ull << (page % 64);
+	bool before = standby->touched[page / 64] & bit;
+
+	standby->touched[page / 64] |= bit;
+	return before;
+}
+
+static void apply_zero(struct ftd_standby *standby, uint64_t entry)
+{
+	uint64_t page = page_of(entry & ENTRY_GFN_MASK, standby->vm->pages);
+
+	/* A page that was never written is a hole of the memfd: it stays one. */
+	if (standby->touched[page / 64] & (1ull << (page % 64)))
+		memset(image_page(standby, entry), 0, FTD_PAGE_SIZE);
+}
+
+/* Entries from `first` on whose contents lie side by side in the image; returns the index after them. */
+static uint32_t run_of_pages(struct ftd_standby *standby, const uint64_t *list, uint32_t first, uint32_t list_count)
+{
+	uint32_t i = first + 1;
+
+	test_and_touch(standby, list[first]);
+	while (i < list_count && ENTRY_ENCODING(list[i]) == ENCODING_RAW &&
+	       image_page(standby, list[i]) == image_page(standby, list[i - 1]) + FTD_PAGE_SIZE)
+		test_and_touch(standby, list[i++]);
+	return i;
+}
+
+static bool receive_sync(struct ftd_standby *standby, const struct frame_header *header)
+{
+	uint64_t *list = standby->staged[0].list;
+	enum refusal refusal;
+	uint32_t crc;
+
+	if (!receive(standby, list, header->page_count * sizeof(*list)))
+		return false;
+	refusal = frame_check_list(header, list, &standby->rules);
+	if (refusal)
+		return refuse(standby, refusal);
+	crc = ftd_crc32c(0, list, header->page_count * sizeof(*list));
+	for (uint32_t i = 0; i < header->page_count;) {
+		uint32_t end;
+		size_t length;
+
+		if (ENTRY_ENCODING(list[i]) == ENCODING_ZERO) {
+			apply_zero(standby, list[i++]);
+			continue;
+		}
+		end = run_of_pages(standby, list, i, header->page_count);
+		length = (end - i) * FTD_PAGE_SIZE;
+		if (!receive(standby, image_page(standby, list[i]), length))
+			return false;
+		crc = ftd_crc32c(crc, image_page(standby, list[i]), length);
+		i = end;
+	}
+	count(&standby->vm->counters->sync_pages, header->page_count);
+	return crc == header->body_crc ? true : refuse(standby, REFUSED_BODY_CRC);
+}
+
+/* ---- epochs ---- */
+
+static bool send_answer(struct ftd_standby *standby, enum frame_type type, uint64_t epoch, uint64_t stamp_ns)
+{
+	struct frame_header header;
+
+	frame_prepare(&header, &standby->rules, type, epoch);
+	header.stamp_ns = stamp_ns;
+	frame_seal(&header);
+	/* The peer's death shows on the receiving side; here it only ends the answer. */
+	return send_all(standby->link.data_fd, &header, sizeof(header)) > 0;
+}
+
+static void commit_part(struct ftd_standby *standby, const struct staging *staging)
+{
+	const char *contents = staging->pages;
+
+	for (uint32_t i = 0; i < staging->header.page_count; i++) {
+		if (ENTRY_ENCODING(staging->list[i]) == ENCODING_ZERO) {
+			apply_zero(standby, staging->list[i]);
+			continue;
+		}
+		test_and_touch(standby, staging->list[i]);
+		memcpy(image_page(standby, staging->list[i]), contents, FTD_PAGE_SIZE);
+		contents += FTD_PAGE_SIZE;
+		if (i == staging->header.page_count / 2)
+			fault_point(FAULT_COMMIT_HALF);
+	}
+}
+
+static void commit(struct ftd_standby *standby, const struct frame_header *last)
+{
+	char *state = standby->state;
+
+	for (uint32_t i = 0; i < standby->parts; i++)
+		commit_part(standby, &standby->staged[i]);
+	standby->parts = 0;
+	standby->state = standby->state_staged;
+	standby->state_staged = state;
+	standby->state_len = last->state_len;
+	atomic_store(&standby->epoch, last->epoch);
+	count_set(&standby->vm->counters->epochs_committed, last->epoch);
+	fault_point(FAULT_COMMIT_AFTER);
+	if (last->epoch == 1)
+		events_post(&standby->vm->events, FTD_EVENT_FIRST_COMPLETE, 0, 1, 0);
+}
+
+/* Receives the body into the next staging arena and judges it. */
+static bool stage(struct ftd_standby *standby, const struct frame_header *header)
+{
+	struct staging *staging = &standby->staged[standby->parts];
+	size_t list_len = header->page_count * sizeof(*staging->list);
+	enum refusal refusal;
+	uint32_t crc = 0;
+
+	staging->header = *header;
+	if (!receive(standby, standby->state_staged, header->state_len) || !receive(standby, staging->list, list_len) ||
+	    !receive(standby, staging->pages, header->pages_len))
+		return false;
+	crc = ftd_crc32c(crc, standby->state_staged, header->state_len);
+	crc = ftd_crc32c(crc, staging->list, list_len);
+	crc = ftd_crc32c(crc, staging->pages, header->pages_len);
+	if (frame_body_len(header) && crc != header->body_crc)
+		return refuse(standby, REFUSED_BODY_CRC);
+	refusal = frame_check_list(header, staging->list, &standby->rules);
+	if (refusal)
+		return refuse(standby, refusal);
+	standby->parts++;
+	return true;
+}
+
+static bool receive_epoch(struct ftd_standby *standby, const struct frame_header *header)
+{
+	fault_point(FAULT_STAGE_HEADER);
+	if (standby->parts == standby->link.parts_max)
+		return refuse(standby, REFUSED_OVERSIZE);
+	if (!stage(standby, header))
+		return false;
+	if (header->type == FRAME_PART)
+		return true;
+	fault_point(FAULT_STAGE_COMPLETE);
+	count(&standby->vm->counters->epochs_received, 1);
+	fault_point(FAULT_ACK_BEFORE_SEND);
+	if (!atomic_load(&standby->stopping))
+		send_answer(standby, FRAME_ACK, header->epoch, header->stamp_ns);
+	fault_point(FAULT_ACK_AFTER_SEND);
+	commit(standby, header);
+	return true;
+}
+
+static bool receive_farewell(struct ftd_standby *standby, const struct frame_header *header)
+{
+	bool leave = header->type == FRAME_LEAVE;
+
+	/* Under a stop that was already decided the request comes too late. */
+	if (atomic_load(&standby->stopping) || atomic_exchange(&standby->lost, true))
+		return false;
+	fault_point(leave ? FAULT_LEAVE_RECEIVED : FAULT_SWITCHOVER_RECEIVED);
+	events_post(&standby->vm->events, leave ? FTD_EVENT_LEAVE : FTD_EVENT_HANDOVER, 0, header->epoch, 0);
+	return false;
+}
+
+static bool receive_frame(struct ftd_standby *standby)
+{
+	struct frame_header header;
+	uint64_t last = atomic_load_explicit(&standby->epoch, memory_order_relaxed);
+	enum refusal refusal;
+
+	if (!receive(standby, &header, sizeof(header)))
+		return false;
+	heartbeat_heard(&standby->heartbeat);
+	refusal = frame_check_header(&header, &standby->rules, last, standby->parts ? last + 1 : 0);
+	if (!refusal && header.type == FRAME_SYNC && header.page_count > SYNC_PAGES_MAX)
+		refusal = REFUSED_OVERSIZE;
+	if (refusal)
+		return refuse(standby, refusal);
+	count(&standby->vm->counters->bytes, sizeof(header) + frame_body_len(&header));
+	switch (header.type) {
+	case FRAME_SYNC:
+		return receive_sync(standby, &header);
+	case FRAME_EPOCH:
+	case FRAME_PART:
+		return receive_epoch(standby, &header);
+	default:
+		return receive_farewell(standby, &header);
+	}
+}
+
+static void *standby_main(void *argument)
+{
+	struct ftd_standby *standby = argument;
+
+	while (receive_frame(standby))
+		;
+	return NULL;
+}
+
+/* ---- life ---- */
+
+static int allocate(struct ftd_standby *standby, ftd_error *error)
+{
+	uint32_t list_entries = (uint32_t)max_u64(standby->link.epoch_pages_max, SYNC_PAGES_MAX);
+
+	standby->staged = calloc(standby->link.parts_max, sizeof(*standby->staged));
+	standby->state_staged = reserve_pages(STATE_MAX_BYTES);
+	standby->state = reserve_pages(STATE_MAX_BYTES);
+	standby->touched_bytes = (standby->vm->pages + 63) / 64 * 8;
+	standby->touched = reserve_pages(standby->touched_bytes);
+	if (!standby->staged || !standby->state_staged || !standby->state || !standby->touched)
+		return ftd_fail(error, ENOMEM, "no memory for the standby's state");
+	for (uint32_t i = 0; i < standby->link.parts_max; i++) {
+		struct staging *staging = &standby->staged[i];
+
+		staging->list = reserve_pages(list_entries * sizeof(*staging->list));
+		staging->pages = reserve_pages(standby->link.epoch_pages_max * FTD_PAGE_SIZE);
+		if (!staging->list || !staging->pages)
+			return ftd_fail(error, ENOMEM, "no memory for %u staging arenas of %u pages",
+					standby->link.parts_max, standby->link.epoch_pages_max);
+	}
+	return 0;
+}
+
+ftd_standby *ftd_standby_start(ftd_vm *vm, const ftd_link_config *link, ftd_error *error)
+{
+	struct ftd_standby *standby = calloc(1, sizeof(*standby));
+	int result;
+
+	if (!standby) {
+		ftd_fail(error, ENOMEM, "no memory for a pair");
+		return NULL;
+	}
+	standby->vm = vm;
+	standby->link = *link;
+	memcpy(standby->rules.vm_id, link->vm_id, sizeof(standby->rules.vm_id));
+	standby->rules.generation = link->generation;
+	standby->rules.memory_bytes = vm->memory_bytes;
+	standby->rules.state_max = STATE_MAX_BYTES;
+	standby->rules.pages_max = (uint32_t)max_u64(link->epoch_pages_max, SYNC_PAGES_MAX);
+	standby->rules.allowed = FRAME_BIT(FRAME_SYNC) | FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_PART) |
+				 FRAME_BIT(FRAME_LEAVE) | FRAME_BIT(FRAME_HANDOVER);
+	standby->heartbeat = (struct heartbeat){
+		.fd = link->heartbeat_fd, .standby = true, .rules = standby->rules, .counters = vm->counters,
+		.interval_ns = link->heartbeat_interval_ms * FTD_MS, .timeout_ns = link->heartbeat_timeout_ms * FTD_MS,
+		.epoch = &standby->epoch, .lost = heartbeat_lost, .context = standby,
+	};
+	if (allocate(standby, error) < 0 || heartbeat_start(&standby->heartbeat, error) < 0) {
+		ftd_standby_free(standby);
+		return NULL;
+	}
+	result = thread_start(&standby->thread, "receiver", standby_main, standby, NULL);
+	if (result) {
+		ftd_fail(error, result, "starting the receiver: %s", strerror(result));
+		ftd_standby_free(standby);
+		return NULL;
+	}
+	standby->started = true;
+	return standby;
+}
+
+void ftd_standby_stop(ftd_standby *standby)
+{
+	heartbeat_stop(&standby->heartbeat);
+	atomic_store(&standby->stopping, true);
+	if (!standby->started)
+		return;
+	/*
+	 * Wakes a receiver that waits for more, and keeps what has arrived
+	 * readable: it takes that, finds the end, and is done.
+	 */
+	shutdown(standby->link.data_fd, SHUT_RD);
+	pthread_join(standby->thread, NULL);
+	standby->started = false;
+}
+
+uint64_t ftd_standby_epoch(ftd_standby *standby)
+{
+	return atomic_load(&standby->epoch);
+}
+
+const void *ftd_standby_state(ftd_standby *standby, uint64_t *length)
+{
+	*length = standby->state_len;
+	return standby->state;
+}
+
+int ftd_standby_answer(ftd_standby *standby, uint32_t type)
+{
+	if (type == FRAME_HANDOVER_DONE)
+		fault_point(FAULT_SWITCHOVER_BEFORE_DONE);
+	return send_answer(standby, (enum frame_type)type, atomic_load(&standby->epoch), 0) ? 0 : -1;
+}
+
+void ftd_standby_free(ftd_standby *standby)
+{
+	if (!standby)
+		return;
+	ftd_standby_stop(standby);
+	for (uint32_t i = 0; standby->staged && i < standby->link.parts_max; i++) {
+		release_pages(standby->staged[i].list,
+			      max_u64(standby->link.epoch_pages_max, SYNC_PAGES_MAX) * sizeof(uint64_t));
+		release_pages(standby->staged[i].pages, standby->link.epoch_pages_max * FTD_PAGE_SIZE);
+	}
+	free(standby->staged);
+	release_pages(standby->state_staged, STATE_MAX_BYTES);
+	release_pages(standby->state, STATE_MAX_BYTES);
+	release_pages(standby->touched, standby->touched_bytes);
+	close(standby->link.data_fd);
+	close(standby->link.heartbeat_fd);
+	free(standby);
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "state.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "vm.h"
+
+#define MSRS_MAX 128
+#define XSAVE_LEN_MAX 65536
+#define XSAVE_LEN_MIN ((uint32_t)sizeof(struct kvm_xsave))
+
+struct state {
+	uint32_t length, vcpu_len, xsave_len, msr_count;
+	uint32_t msr_indices[MSRS_MAX];
+	struct machine_state machine;
+	char *vcpus;		/* vcpu_count sections of vcpu_len bytes */
+};
+
+/* The parts of a vCPU's section. */
+static struct vcpu_state *section_of(const struct ftd_vm *vm, uint32_t index)
+{
+	return (struct vcpu_state *)(vm->state->vcpus + (size_t)index * vm->state->vcpu_len);
+}
+
+static void *xsave_of(struct vcpu_state *section)
+{
+	return section + 1;
+}
+
+static struct kvm_msrs *msrs_of(const struct state *state, struct vcpu_state *section)
+{
+	return (struct kvm_msrs *)((char *)(section + 1) + state->xsave_len);
+}
+
+static int one_msr(int fd, unsigned long request, uint32_t index, uint64_t *value)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msr = { .head = { .nmsrs = 1 }, .entry = { .index = index, .data = *value } };
+	int done = ioctl(fd, request, &msr);
+
+	*value = msr.entry.data;
+	return done == 1 ? 0 : -1;
+}
+
+/*
+ * All MSRs that KVM names as part of a vCPU's state and that can be read and
+ * written back here. One that cannot be written could not be restored either.
+ */
+static int choose_msrs(struct ftd_vm *vm, ftd_error *error)
+{
+	enum { LISTED_MAX = 4096 };
+	struct kvm_msr_list *list = calloc(1, sizeof(*list) + LISTED_MAX * sizeof(uint32_t));
+	struct state *state = vm->state;
+	int result = 0;
+
+	if (!list)
+		return ftd_fail(error, ENOMEM, "no memory for the list of MSRs");
+	list->nmsrs = LISTED_MAX;
+	if (ioctl(vm->kvm_fd, KVM_GET_MSR_INDEX_LIST, list) < 0)
+		result = ftd_fail(error, errno, "listing MSRs: %s", strerror(errno));
+	for (uint32_t i = 0; !result && i < list->nmsrs; i++) {
+		uint64_t value = 0;
+
+		if (one_msr(vm->vcpus[0].fd, KVM_GET_MSRS, list->indices[i], &value) < 0 ||
+		    one_msr(vm->vcpus[0].fd, KVM_SET_MSRS, list->indices[i], &value) < 0)
+			continue;
+		if (state->msr_count == MSRS_MAX)
+			result = ftd_fail(error, E2BIG, "KVM lists more than %d MSRs", MSRS_MAX);
+		else
+			state->msr_indices[state->msr_count++] = list->indices[i];
+	}
+	free(list);
+	return result;
+}
+
+/* msgpack: fixmap, then fixstr and bin 32 for each section. */
+#define SECTION_HEAD(name_len) (1 + (name_len) + 5)
+
+static void vcpu_name(char name[8], uint32_t index)
+{
+	snprintf(name, 8, "vcpu%u", index & 0xffu);
+}
+
+int state_prepare(struct ftd_vm *vm, ftd_error *error)
+{
+	struct state *state = calloc(1, sizeof(*state));
+	int xsave_len = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+
+	vm->state = state;
+	if (!state)
+		return ftd_fail(error, ENOMEM, "no memory for the state of a VM");
+	state->xsave_len = xsave_len > (int)XSAVE_LEN_MIN ? ((uint32_t)xsave_len + 7) & ~7u : XSAVE_LEN_MIN;
+	if (state->xsave_len > XSAVE_LEN_MAX)
+		return ftd_fail(error, E2BIG, "an XSAVE area of %u bytes is not supported", state->xsave_len);
+	if (choose_msrs(vm, error) < 0)
+		return -1;
+	state->vcpu_len = (uint32_t)(sizeof(struct vcpu_state) + state->xsave_len + sizeof(struct kvm_msrs) +
+				     state->msr_count * sizeof(struct kvm_msr_entry));
+	state->vcpus = reserve_pages((size_t)vm->vcpu_count * state->vcpu_len);
+	if (!state->vcpus)
+		return ftd_fail(error, ENOMEM, "no memory for the state of %u vCPUs", vm->vcpu_count);
+	state->length = (uint32_t)(1 + SECTION_HEAD(7) + sizeof(struct machine_state) + SECTION_HEAD(6) +
+				   sizeof(struct serial) + SECTION_HEAD(7) + sizeof(struct console) +
+				   vm->vcpu_count * (SECTION_HEAD(5) + state->vcpu_len));
+	state->machine = (struct machine_state){ .layout = STATE_LAYOUT, .irqchip = vm->irqchip,
+						 .memory_bytes = vm->memory_bytes, .vcpus = vm->vcpu_count };
+	for (uint32_t i = 0; i < 3; i++)
+		state->machine.chips[i].chip_id = i;
+	state->machine.tsc_khz = (uint32_t)ioctl(vm->vcpus[0].fd, KVM_GET_TSC_KHZ, 0);
+	return 0;
+}
+
+void state_release(struct ftd_vm *vm)
+{
+	if (!vm->state)
+		return;
+	release_pages(vm->state->vcpus, (size_t)vm->vcpu_count * vm->state->vcpu_len);
+	free(vm->state);
+}
+
+uint32_t state_length(const struct ftd_vm *vm)
+{
+	return vm->state->length;
+}
+
+int state_capture_vcpu(struct vcpu *vcpu)
+{
+	struct ftd_vm *vm = vcpu->vm;
+	const struct state *state = vm->state;
+	struct vcpu_state *section = section_of(vm, vcpu->index);
+	struct kvm_msrs *msrs = msrs_of(state, section);
+	/* XSAVE2 must be used where it is larger; where it is not, both are the same. */
+	unsigned long get_xsave = state->xsave_len > XSAVE_LEN_MIN ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
+
+	/*
+	 * KVM_RUN has returned with EINTR, so an instruction that exited for
+	 * I/O is complete and its result is in the registers. These three were
+	 * copied out at that return.
+	 */
+	section->regs = vcpu->run->s.regs.regs;
+	section->sregs = vcpu->run->s.regs.sregs;
+	section->events = vcpu->run->s.regs.events;
+	section->layout = STATE_LAYOUT;
+	section->irqchip = vm->irqchip;
+	section->xsave_len = state->xsave_len;
+	section->msr_count = state->msr_count;
+	if (ioctl(vcpu->fd, get_xsave, xsave_of(section)) < 0 ||
+	    ioctl(vcpu->fd, KVM_GET_XCRS, &section->xcrs) < 0 ||
+	    ioctl(vcpu->fd, KVM_GET_DEBUGREGS, &section->debug) < 0)
+		return -errno;
+	/*
+	 * MP state and LAPIC exist only with the in-kernel irqchip. MP state
+	 * first: reading it accepts pending INIT and SIPI, which change the LAPIC.
+	 */
+	if (vm->irqchip && (ioctl(vcpu->fd, KVM_GET_MP_STATE, &section->mp) < 0 ||
+			    ioctl(vcpu->fd, KVM_GET_LAPIC, &section->lapic) < 0))
+		return -errno;
+	/* Last: the TSC is among them, and should be of the latest instant. */
+	msrs->nmsrs = state->msr_count;
+	for (uint32_t i = 0; i < state->msr_count; i++)
+		msrs->entries[i].index = state->msr_indices[i];
+	return ioctl(vcpu->fd, KVM_GET_MSRS, msrs) == (int)state->msr_count ? 0 : -EIO;
+}
+
+int state_capture_machine(struct ftd_vm *vm)
+{
+	struct machine_state *machine = &vm->state->machine;
+
+	if (vm->irqchip) {
+		for (int i = 0; i < 3; i++)
+			if (ioctl(vm->fd, KVM_GET_IRQCHIP, &machine->chips[i]) < 0)
+				return -errno;
+		if (ioctl(vm->fd, KVM_GET_PIT2, &machine->pit) < 0)
+			return -errno;
+	}
+	return ioctl(vm->fd, KVM_GET_CLOCK, &machine->clock) < 0 ? -errno : 0;
+}
+
+static char *put_section(char *to, const char *name, const void *data, uint32_t length)
+{
+	size_t name_len = strlen(name);
+	uint32_t big_endian = htonl(length);
+
+	*to++ = (char)(0xa0 | name_len);
+	memcpy(to, name, name_len);
+	to += name_len;
+	*to++ = (char)0xc6;
+	memcpy(to, &big_endian, sizeof(big_endian));
+	to += sizeof(big_endian);
+	memcpy(to, data, length);
+	return to + length;
+}
+
+void state_assemble(const struct ftd_vm *vm, char *to)
+{
+	const struct state *state = vm->state;
+
+	*to++ = (char)(0x80 | (3 + vm->vcpu_count));
+	to = put_section(to, "machine", &state->machine, sizeof(state->machine));
+	to = put_section(to, "serial", &vm->serial, sizeof(vm->serial));
+	to = put_section(to, "console", &vm->console, sizeof(vm->console));
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		char name[8];
+
+		vcpu_name(name, i);
+		to = put_section(to, name, section_of(vm, i), state->vcpu_len);
+	}
+}
+
+static int restore_machine(struct ftd_vm *vm, const struct machine_state *from, ftd_error *error)
+{
+	struct kvm_clock_data clock = { .clock = from->clock.clock };
+
+	if (from->layout != STATE_LAYOUT || from->memory_bytes != vm->memory_bytes || from->vcpus != vm->vcpu_count ||
+	    from->irqchip != (uint32_t)vm->irqchip)
+		return ftd_fail(error, EINVAL, "the state is of another machine: memory, vCPUs, irqchip or layout differ");
+	if (vm->irqchip) {
+		for (int i = 0; i < 3; i++) {
+			struct kvm_irqchip chip = from->chips[i];
+
+			chip.chip_id = (uint32_t)i;
+			if (ioctl(vm->fd, KVM_SET_IRQCHIP, &chip) < 0)
+				return ftd_fail(error, errno, "restoring interrupt controller %d: %s", i, strerror(errno));
+		}
+		if (ioctl(vm->fd, KVM_SET_PIT2, &from->pit) < 0)
+			return ftd_fail(error, errno, "restoring the interval timer: %s", strerror(errno));
+	}
+	/* Without flags: the guest's clock goes on where it stopped and never steps. */
+	if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
+		return ftd_fail(error, errno, "restoring the guest's clock: %s", strerror(errno));
+	vm->state->machine.tsc_khz = from->tsc_khz;
+	return 0;
+}
+
+struct restore_step {
+	const char *what;
+	unsigned long request;
+	const void *data;
+	bool irqchip_only;
+};
+
+static int restore_vcpu(struct vcpu *vcpu, const struct vcpu_state *from, ftd_error *error)
+{
+	struct ftd_vm *vm = vcpu->vm;
+	const struct state *state = vm->state;
+	const struct kvm_msrs *msrs = (const struct kvm_msrs *)((const char *)(from + 1) + state->xsave_len);
+	/*
+	 * XCRs before XSAVE: XCR0 says which components of the area count.
+	 * SREGS before LAPIC: the APIC base decides whether there is one, and in
+	 * which mode. LAPIC before MSRs: a TSC deadline is dropped unless the
+	 * LAPIC timer is already in deadline mode. MP state after SREGS: setting
+	 * CR0 of a vCPU that waits for SIPI would be lost. Events last: every
+	 * call above may queue or clear an exception.
+	 */
+	const struct restore_step steps[] = {
+		{ "XCRs", KVM_SET_XCRS, &from->xcrs, false },
+		{ "XSAVE area", KVM_SET_XSAVE, from + 1, false },
+		{ "special registers", KVM_SET_SREGS, &from->sregs, false },
+		{ "registers", KVM_SET_REGS, &from->regs, false },
+		{ "debug registers", KVM_SET_DEBUGREGS, &from->debug, false },
+		{ "LAPIC", KVM_SET_LAPIC, &from->lapic, true },
+		{ "MP state", KVM_SET_MP_STATE, &from->mp, true },
+	};
+
+	if (from->layout != STATE_LAYOUT || from->xsave_len != state->xsave_len ||
+	    from->msr_count != state->msr_count || msrs->nmsrs != state->msr_count)
+		return ftd_fail(error, EINVAL, "vCPU %u: the hosts' processors or kernels differ (XSAVE area %u and %u bytes, "
+				"%u and %u MSRs)", vcpu->index, from->xsave_len, state->xsave_len, from->msr_count,
+				state->msr_count);
+	/* Before the MSRs: the TSC's value is in units of this frequency. Refused where the host cannot scale. */
+	if (state->machine.tsc_khz && ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0) != (int)state->machine.tsc_khz &&
+	    ioctl(vcpu->fd, KVM_SET_TSC_KHZ, (unsigned long)state->machine.tsc_khz) < 0)
+		return ftd_fail(error, errno, "vCPU %u: this host cannot run a TSC of %u kHz: %s", vcpu->index,
+				state->machine.tsc_khz, strerror(errno));
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		if (steps[i].irqchip_only && !vm->irqchip)
+			continue;
+		if (ioctl(vcpu->fd, steps[i].request, steps[i].data) < 0)
+			return ftd_fail(error, errno, "vCPU %u: restoring the %s: %s", vcpu->index, steps[i].what,
+					strerror(errno));
+	}
+	for (uint32_t i = 0; i < state->msr_count; i++) {
+		uint64_t value = msrs->entries[i].data;
+
+		if (one_msr(vcpu->fd, KVM_SET_MSRS, msrs->entries[i].index, &value) < 0)
+			return ftd_fail(error, EIO, "vCPU %u: KVM refused MSR 0x%x = 0x%lx", vcpu->index,
+					msrs->entries[i].index, value);
+	}
+	if (ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &from->events) < 0)
+		return ftd_fail(error, errno, "vCPU %u: restoring events: %s", vcpu->index, strerror(errno));
+	return 0;
+}
+
+static int wrong_length(const char *name, uint64_t length, uint64_t expected, ftd_error *error)
+{
+	return ftd_fail(error, EINVAL, "section %s has %lu bytes, not %lu", name, length, expected);
+}
+
+static int restore_vcpu_section(struct ftd_vm *vm, uint32_t index, const char *name, const void *data,
+				uint64_t length, ftd_error *error)
+{
+	struct vcpu_state *aligned;
+	int result;
+
+	if (length != vm->state->vcpu_len)
+		return wrong_length(name, length, vm->state->vcpu_len, error);
+	aligned = malloc(length);
+	if (!aligned)
+		return ftd_fail(error, ENOMEM, "no memory to restore %s", name);
+	memcpy(aligned, data, length);
+	result = restore_vcpu(&vm->vcpus[index], aligned, error);
+	free(aligned);
+	return result;
+}
+
+int ftd_vm_restore_section(ftd_vm *vm, const char *name, const void *data, uint64_t length, ftd_error *error)
+{
+	char vcpu[8];
+
+	if (vm->running)
+		return ftd_fail(error, EBUSY, "the VM runs");
+	if (strcmp(name, "machine") == 0) {
+		struct machine_state machine;
+
+		if (length != sizeof(machine))
+			return wrong_length(name, length, sizeof(machine), error);
+		memcpy(&machine, data, sizeof(machine));
+		return restore_machine(vm, &machine, error);
+	}
+	if (strcmp(name, "serial") == 0) {
+		if (length != sizeof(vm->serial))
+			return wrong_length(name, length, sizeof(vm->serial), error);
+		memcpy(&vm->serial, data, sizeof(vm->serial));
+		return 0;
+	}
+	if (strcmp(name, "console") == 0) {
+		struct console console;
+
+		if (length != sizeof(console))
+			return wrong_length(name, length, sizeof(console), error);
+		memcpy(&console, data, sizeof(console));
+		if (!console_valid(&console))
+			return ftd_fail(error, EINVAL, "the console's queues are malformed");
+		vm->console = console;
+		return 0;
+	}
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		vcpu_name(vcpu, i);
+		if (strcmp(name, vcpu) == 0)
+			return restore_vcpu_section(vm, i, name, data, length, error);
+	}
+	return ftd_fail(error, EINVAL, "unknown section %.32s", name);
+}
