@@ -142,6 +142,10 @@ void ftd_standby_free(ftd_standby *standby);
 int ftd_fault_arm(const char *point, uint64_t nth);	/* SIGKILL to ourselves at the nth passage; -1: unknown */
 const char *ftd_fault_name(uint32_t index);		/* NULL past the last */
 uint32_t ftd_crc32c(uint32_t crc, const void *data, uint64_t length);
-int ftd_frame_check(const void *frame, uint64_t length, const ftd_link_config *link, uint64_t memory_bytes,
-		    uint64_t last_epoch, uint32_t allowed_types);	/* refusal code, 0: good */
+typedef struct ftd_frame_context {
+	unsigned char vm_id[16];
+	uint64_t generation, memory_bytes, epoch_last, epoch_sent;
+	uint32_t parts_received, epoch_pages_max, parts_max, state_max, allowed;	/* allowed: bit per frame type */
+} ftd_frame_context;
+int ftd_frame_check(const void *frame, uint64_t length, const ftd_frame_context *context);	/* refusal, 0: good */
 int ftd_kvm_check(const char *path, uint32_t *trackers, ftd_error *error);	/* bit per FTD_TRACKER_* */

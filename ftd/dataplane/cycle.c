@@ -20,8 +20,6 @@
 #include "memory_map.h"
 #include "primary.h"
 
-/* Passes over the memory before the guest is held back so that they end. */
-#define SYNC_FREE_ROUNDS 3
 #define TICK_CATCH_UP_NS (50 * FTD_MS)
 
 static struct arena *arena_to_fill(struct ftd_primary *primary)
@@ -389,16 +387,20 @@ static bool sync_is_within_limit(struct ftd_primary *primary)
 }
 
 /*
- * After the free passes each stop ends only when less is pending than at the
- * last, by a tenth: so it converges, whatever the guest writes in between.
+ * ftd/replication/first_sync.py has the rule, and why it always ends: what may
+ * be pending shrinks by a tenth of what was sent, and a guest that dirtied
+ * more than that waits here until enough of it has gone.
  */
 static void hold_guest_back(struct ftd_primary *primary)
 {
-	uint64_t capacity = primary->link.epoch_pages_max;
-	uint64_t pending = atomic_load(&primary->sync.pending);
-	uint64_t began = now_ns();
+	uint64_t sent = atomic_exchange(&primary->sync_sent, 0);
+	uint64_t shrink = (sent + 9) / 10, pending = atomic_load(&primary->sync.pending), began = now_ns();
+	uint64_t allowed = primary->sync_limit > shrink ? primary->sync_limit - shrink : 0;
 
-	primary->sync_limit = max_u64(capacity, min_u64(primary->sync_limit, pending) / 10 * 9);
+	allowed = max_u64(allowed, primary->link.epoch_pages_max);
+	primary->sync_limit = min_u64(allowed, pending);
+	if (pending <= allowed)
+		return;
 	wait_for(primary, sync_is_within_limit, false);
 	count(&primary->vm->counters->sync_throttle_ns, now_ns() - began);
 }
@@ -407,7 +409,6 @@ void cycle_sync_stop(struct ftd_primary *primary)
 {
 	struct ftd_vm *vm = primary->vm;
 	uint64_t stopped_ns = now_ns();
-	uint32_t round;
 	int error;
 
 	if (atomic_load(&primary->lost)) {
@@ -420,8 +421,7 @@ void cycle_sync_stop(struct ftd_primary *primary)
 	take_marks(vm, &primary->harvested, 0);
 	for (uint32_t i = 0; i < primary->harvested.count; i++)
 		sync_mark(&primary->sync, primary->harvested.pages[i] / 64, 1ull << (primary->harvested.pages[i] % 64));
-	round = atomic_load(&primary->sync_round);
-	if (!error && round > 0) {
+	if (!error) {
 		pthread_mutex_lock(&primary->sync_lock);
 		if (atomic_load(&primary->sync.pending) <= primary->link.epoch_pages_max)
 			error = seal_first(primary);
@@ -437,8 +437,7 @@ void cycle_sync_stop(struct ftd_primary *primary)
 		histogram_add(vm->counters->pause_hist, now_ns() - stopped_ns);
 		return;
 	}
-	if (round >= SYNC_FREE_ROUNDS)
-		hold_guest_back(primary);
+	hold_guest_back(primary);
 	atomic_store(&vm->next_tick_ns, now_ns() + SYNC_PERIOD_NS);
 }
 

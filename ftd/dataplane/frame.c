@@ -21,20 +21,21 @@ void frame_seal(struct frame_header *header)
 	header->header_crc = ftd_crc32c(0, header, offsetof(struct frame_header, header_crc));
 }
 
-static bool type_has_list(unsigned int type)
-{
-	return type == FRAME_SYNC || type == FRAME_EPOCH || type == FRAME_PART;
-}
+#define TYPES_WITH_LIST (FRAME_BIT(FRAME_SYNC) | FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_PART))
+#define TYPES_WITH_STATE (FRAME_BIT(FRAME_HELLO) | FRAME_BIT(FRAME_REFUSE) | FRAME_BIT(FRAME_EPOCH))
 
-static enum refusal check_lengths(const struct frame_header *header, const struct frame_rules *rules)
+static enum refusal check_lengths(const struct frame_header *header, const struct frame_rules *rules,
+				  const struct frame_position *position)
 {
-	bool state_allowed = header->type == FRAME_EPOCH || header->type == FRAME_REFUSE;
+	bool state_misplaced = header->state_len && !(TYPES_WITH_STATE & FRAME_BIT(header->type));
+	bool list_misplaced = (header->page_count || header->pages_len) && !(TYPES_WITH_LIST & FRAME_BIT(header->type));
 
-	if (header->extra_len != 0 || (header->state_len != 0 && !state_allowed))
-		return REFUSED_LENGTH;
-	if (!type_has_list(header->type) && (header->page_count != 0 || header->pages_len != 0))
+	if (state_misplaced || list_misplaced || header->extra_len)
 		return REFUSED_LENGTH;
 	if (header->state_len > rules->state_max || header->page_count > rules->pages_max)
+		return REFUSED_OVERSIZE;
+	/* A PART must leave room for the EPOCH that closes it. */
+	if (header->type == FRAME_PART && position->parts_received + 2 > rules->parts_max)
 		return REFUSED_OVERSIZE;
 	if (header->pages_len % FTD_PAGE_SIZE != 0 || header->pages_len / FTD_PAGE_SIZE > header->page_count)
 		return REFUSED_PAGES_LEN;
@@ -43,29 +44,39 @@ static enum refusal check_lengths(const struct frame_header *header, const struc
 	return REFUSED_NOT;
 }
 
-static enum refusal check_epoch(const struct frame_header *header, uint64_t last_epoch, uint64_t part_epoch)
+static enum refusal check_epoch(const struct frame_header *header, const struct frame_position *position)
 {
-	uint64_t next = last_epoch + 1;
+	uint64_t last = position->epoch_last;
+	bool right;
 
 	switch (header->type) {
 	case FRAME_EPOCH:
 	case FRAME_PART:
-		if (header->epoch == next)
-			return REFUSED_NOT;
-		return header->epoch < next ? REFUSED_DUPLICATE : REFUSED_EPOCH;
+		if (header->epoch <= last)
+			return REFUSED_DUPLICATE;
+		right = header->epoch == last + 1;
+		break;
 	case FRAME_SYNC:
-		/* The image must never be written from outside an epoch once it is whole. */
-		return last_epoch == 0 && part_epoch == 0 && header->epoch == 0 ? REFUSED_NOT : REFUSED_EPOCH;
+		/* Once an epoch is complete or begun, nothing outside an epoch may write into the image. */
+		right = header->epoch == 0 && last == 0 && position->parts_received == 0;
+		break;
 	case FRAME_LEAVE:
 	case FRAME_HANDOVER:
-		return header->epoch == last_epoch && part_epoch == 0 ? REFUSED_NOT : REFUSED_EPOCH;
+		right = header->epoch == last && position->parts_received == 0;
+		break;
+	case FRAME_ACK:
+		/* One ACK may stand for several epochs: they complete in order. */
+		right = header->epoch > last && header->epoch <= position->epoch_sent;
+		break;
 	default:
-		return REFUSED_NOT;
+		right = header->epoch == 0;
+		break;
 	}
+	return right ? REFUSED_NOT : REFUSED_EPOCH;
 }
 
 enum refusal frame_check_header(const struct frame_header *header, const struct frame_rules *rules,
-				uint64_t last_epoch, uint64_t part_epoch)
+				const struct frame_position *position)
 {
 	uint32_t flags_known = header->type == FRAME_HEARTBEAT ? HEARTBEAT_ECHO | HEARTBEAT_STANDBY : 0;
 	enum refusal refusal;
@@ -86,8 +97,8 @@ enum refusal frame_check_header(const struct frame_header *header, const struct 
 		return REFUSED_FLAGS;
 	if (header->reserved != 0)
 		return REFUSED_RESERVED;
-	refusal = check_lengths(header, rules);
-	return refusal ? refusal : check_epoch(header, last_epoch, part_epoch);
+	refusal = check_lengths(header, rules, position);
+	return refusal ? refusal : check_epoch(header, position);
 }
 
 enum refusal frame_check_list(const struct frame_header *header, const void *list,
@@ -109,26 +120,26 @@ enum refusal frame_check_list(const struct frame_header *header, const void *lis
 	return raw * FTD_PAGE_SIZE == header->pages_len ? REFUSED_NOT : REFUSED_PAGES_LEN;
 }
 
-int ftd_frame_check(const void *frame, uint64_t length, const ftd_link_config *link, uint64_t memory_bytes,
-		    uint64_t last_epoch, uint32_t allowed_types)
+int ftd_frame_check(const void *frame, uint64_t length, const ftd_frame_context *context)
 {
-	struct frame_rules rules = { .generation = link->generation, .memory_bytes = memory_bytes,
-				     .state_max = STATE_MAX_BYTES, .pages_max = link->epoch_pages_max,
-				     .allowed = allowed_types };
+	struct frame_rules rules = { .generation = context->generation, .memory_bytes = context->memory_bytes,
+				     .state_max = context->state_max, .pages_max = context->epoch_pages_max,
+				     .parts_max = context->parts_max, .allowed = context->allowed };
+	struct frame_position position = { context->epoch_last, context->epoch_sent, context->parts_received };
 	struct frame_header header;
 	const char *body = (const char *)frame + sizeof(header);
 	enum refusal refusal;
 
-	memcpy(rules.vm_id, link->vm_id, sizeof(rules.vm_id));
+	memcpy(rules.vm_id, context->vm_id, sizeof(rules.vm_id));
 	if (length < sizeof(header))
 		return REFUSED_LENGTH;
 	memcpy(&header, frame, sizeof(header));
-	refusal = frame_check_header(&header, &rules, last_epoch, 0);
+	refusal = frame_check_header(&header, &rules, &position);
 	if (refusal)
 		return (int)refusal;
-	if (frame_body_len(&header) != length - sizeof(header))
+	if (frame_body_len(&header) > length - sizeof(header))
 		return REFUSED_LENGTH;
-	if (length > sizeof(header) && ftd_crc32c(0, body, length - sizeof(header)) != header.body_crc)
+	if (ftd_crc32c(0, body, frame_body_len(&header)) != header.body_crc)
 		return REFUSED_BODY_CRC;
 	return (int)frame_check_list(&header, body + header.state_len, &rules);
 }

@@ -40,12 +40,13 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields are read in pl
 #define ENTRY_ENCODING(entry) ((uint32_t)((entry) >> ENTRY_GFN_BITS))
 enum { ENCODING_RAW = 0, ENCODING_ZERO = 1 };
 
-/* Same names and ordinals as Refusal in ftd/protocol/frames.py. */
+/* Same names and ordinals as Refusal in ftd/protocol/refusal.py. */
 enum refusal {
 	REFUSED_NOT = 0,
 	REFUSED_MAGIC, REFUSED_HEADER_CRC, REFUSED_VERSION, REFUSED_TYPE, REFUSED_VM, REFUSED_GENERATION,
 	REFUSED_FLAGS, REFUSED_RESERVED, REFUSED_LENGTH, REFUSED_PAGES_LEN, REFUSED_EPOCH, REFUSED_BODY_CRC,
 	REFUSED_GFN, REFUSED_ENCODING, REFUSED_TOKEN, REFUSED_HELLO, REFUSED_OVERSIZE, REFUSED_DUPLICATE,
+	REFUSED_STATE,
 };
 
 /* What a connection expects; every field was fixed when the pair was made. */
@@ -55,6 +56,7 @@ struct frame_rules {
 	uint64_t memory_bytes;
 	uint32_t state_max;		/* bytes */
 	uint32_t pages_max;		/* entries of one frame */
+	uint32_t parts_max;		/* frames of one epoch */
 	uint32_t allowed;		/* FRAME_BIT of each */
 };
 
@@ -65,9 +67,16 @@ void frame_prepare(struct frame_header *header, const struct frame_rules *rules,
 /* Fills header_crc; after this the header is on its way unchanged. */
 void frame_seal(struct frame_header *header);
 
-/* last_epoch: newest epoch complete on this connection; part_epoch: epoch of the parts staged, or 0. */
+/* How far a connection has come. */
+struct frame_position {
+	uint64_t epoch_last;		/* newest complete epoch (standby), newest acknowledged one (primary) */
+	uint64_t epoch_sent;		/* primary: newest epoch that may be acknowledged */
+	uint32_t parts_received;	/* standby: parts of the epoch in progress */
+};
+
+/* The first reason to refuse; nothing of the body may be read before this says REFUSED_NOT. */
 enum refusal frame_check_header(const struct frame_header *header, const struct frame_rules *rules,
-				uint64_t last_epoch, uint64_t part_epoch);
+				const struct frame_position *position);
 /* Every entry's gfn and encoding, and that raw entries make up pages_len. */
 enum refusal frame_check_list(const struct frame_header *header, const void *list,
 			      const struct frame_rules *rules);

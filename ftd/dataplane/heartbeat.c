@@ -47,7 +47,7 @@ static void put(struct heartbeat *heartbeat, struct beat_stream *stream, uint32_
 
 	if (stream->out_len + sizeof(header) > sizeof(stream->out))
 		return;
-	frame_prepare(&header, &heartbeat->rules, FRAME_HEARTBEAT, atomic_load(heartbeat->epoch));
+	frame_prepare(&header, &heartbeat->rules, FRAME_HEARTBEAT, 0);
 	header.flags = flags | (heartbeat->standby ? HEARTBEAT_STANDBY : 0);
 	header.stamp_ns = stamp_ns;
 	frame_seal(&header);
@@ -59,7 +59,8 @@ static void put(struct heartbeat *heartbeat, struct beat_stream *stream, uint32_
 
 static void take(struct heartbeat *heartbeat, struct beat_stream *stream, const struct frame_header *header)
 {
-	enum refusal refusal = frame_check_header(header, &heartbeat->rules, 0, 0);
+	const struct frame_position nowhere = { 0 };
+	enum refusal refusal = frame_check_header(header, &heartbeat->rules, &nowhere);
 
 	if (refusal) {
 		count(&heartbeat->counters->refused[refusal], 1);

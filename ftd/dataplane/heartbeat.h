@@ -25,7 +25,6 @@ struct heartbeat {
 	uint64_t interval_ns, timeout_ns;
 	struct output *output;		/* active side: told of gaps and proofs; else NULL */
 	ftd_counters *counters;
-	_Atomic uint64_t *epoch;	/* sent along, for whoever reads a trace */
 	void (*lost)(void *context, uint32_t reason, int64_t detail);
 	void *context;
 	_Atomic uint64_t heard_ns;	/* last sign of life; the data connection's reader writes it too */

@@ -64,27 +64,26 @@ static void heartbeat_lost(void *context, uint32_t reason, int64_t detail)
 static void take_ack(struct ftd_primary *primary, uint64_t epoch)
 {
 	struct ftd_vm *vm = primary->vm;
-	/* Acquire: with the number come the mark and the time of that epoch. */
-	uint64_t sealed = atomic_load_explicit(&primary->sealed, memory_order_acquire);
-	uint64_t acked = atomic_load_explicit(&primary->acked, memory_order_relaxed);
+	bool first = atomic_load_explicit(&primary->acked, memory_order_relaxed) == 0;
 
-	if (epoch <= acked || epoch > sealed) {
-		primary_refused(primary, epoch <= acked ? REFUSED_DUPLICATE : REFUSED_EPOCH);
-		return;
-	}
 	fault_point(FAULT_ACK_RECEIVED);
 	histogram_add(vm->counters->ack_hist, now_ns() - primary->sealed_ns[epoch % EPOCH_MARKS]);
 	count_set(&vm->counters->epochs_acked, epoch);
 	output_acknowledged(&vm->output, epoch);
 	atomic_store_explicit(&primary->acked, epoch, memory_order_release);
 	primary_room_made(primary);
-	if (acked == 0)
+	if (first)
 		events_post(&vm->events, FTD_EVENT_PROTECTED, 0, epoch, 0);
 }
 
 static void take_frame(struct ftd_primary *primary, const struct frame_header *header)
 {
-	enum refusal refusal = frame_check_header(header, &primary->rules, 0, 0);
+	struct frame_position position = {
+		.epoch_last = atomic_load_explicit(&primary->acked, memory_order_relaxed),
+		/* Acquire: with the number come the mark and the time of that epoch. */
+		.epoch_sent = atomic_load_explicit(&primary->sealed, memory_order_acquire),
+	};
+	enum refusal refusal = frame_check_header(header, &primary->rules, &position);
 
 	if (refusal) {
 		primary_refused(primary, refusal);
@@ -188,7 +187,7 @@ static void free_primary(struct ftd_primary *primary)
 	release_pages(primary->ship.pages, max * sizeof(uint64_t));
 	release_pages(primary->rearm.pages, max * sizeof(uint64_t));
 	release_pages(primary->sync.words, primary->sync_bytes);
-	release_pages(primary->batch, sizeof(struct frame_header) + SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
+	release_pages(primary->batch, sizeof(struct frame_header) + (size_t)SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
 	hotset_close(&primary->hot);
 	pthread_mutex_destroy(&primary->sync_lock);
 	pthread_mutex_destroy(&primary->fate);
@@ -224,7 +223,7 @@ static int allocate(struct ftd_primary *primary, ftd_error *error)
 
 	primary->sync_bytes = (vm->pages + 63) / 64 * 8;
 	primary->sync.words = reserve_pages(primary->sync_bytes);
-	primary->batch = reserve_pages(sizeof(struct frame_header) + SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
+	primary->batch = reserve_pages(sizeof(struct frame_header) + (size_t)SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
 	if (!primary->sync.words || !primary->batch || make_list(&primary->harvested, max) < 0 ||
 	    make_list(&primary->ship, max) < 0 || make_list(&primary->rearm, max) < 0 || make_arenas(primary) < 0 ||
 	    hotset_open(&primary->hot, vm->pages, hot) < 0)
@@ -324,17 +323,17 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 	primary->vm = vm;
 	primary->link = *link;
 	primary->cycle = *cycle;
-	primary->sync_limit = UINT64_MAX;
 	pthread_mutex_init(&primary->sync_lock, NULL);
 	pthread_mutex_init(&primary->fate, NULL);
 	memcpy(primary->rules.vm_id, link->vm_id, sizeof(primary->rules.vm_id));
 	primary->rules.generation = link->generation;
 	primary->rules.memory_bytes = vm->memory_bytes;
+	primary->sync_limit = vm->pages;
 	primary->rules.allowed = FRAME_BIT(FRAME_ACK) | FRAME_BIT(FRAME_LEAVE_ACK) | FRAME_BIT(FRAME_HANDOVER_DONE);
 	primary->heartbeat = (struct heartbeat){
 		.fd = link->heartbeat_fd, .rules = primary->rules, .output = &vm->output, .counters = vm->counters,
 		.interval_ns = link->heartbeat_interval_ms * FTD_MS, .timeout_ns = link->heartbeat_timeout_ms * FTD_MS,
-		.epoch = &primary->sealed, .lost = heartbeat_lost, .context = primary,
+		.lost = heartbeat_lost, .context = primary,
 	};
 	if (allocate(primary, error) < 0) {
 		free_primary(primary);
@@ -360,9 +359,12 @@ static int command_mute(struct ftd_vm *vm, void *argument)
 
 int ftd_primary_leave(ftd_primary *primary, ftd_error *error)
 {
-	if (!primary->first_sealed)
-		return ftd_fail(error, EINVAL, "memory is still being synchronised");
-	/* No epoch after LEAVE: what the guest sends from here on waits for the answer. */
+	if (atomic_load(&primary->lost))
+		return ftd_fail(error, EPIPE, "the standby is lost");
+	/*
+	 * No epoch, and no first one, after LEAVE: what a protected guest sends
+	 * from here on waits for the answer.
+	 */
 	vm_run_stopped(primary->vm, command_mute, NULL);
 	atomic_fetch_or(&primary->controls, FRAME_BIT(FRAME_LEAVE));
 	primary_wake_sender(primary);

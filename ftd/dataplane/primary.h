@@ -66,7 +66,7 @@ struct ftd_primary {
 	pthread_mutex_t sync_lock;	/* taking pages from the bitmap and copying them, against sealing */
 	struct sync_bitmap sync;
 	size_t sync_bytes;
-	_Atomic uint32_t sync_round;	/* whole passes made */
+	_Atomic uint64_t sync_sent;	/* pages sent since the last stop */
 	char *batch;			/* a frame being built: header, list, pages */
 
 	pthread_mutex_t fate;		/* orders "first epoch sealed" against "peer lost" */

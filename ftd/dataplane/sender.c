@@ -42,6 +42,11 @@ static bool page_is_zero(const char *page)
 	return true;
 }
 
+static uint32_t batch_pages_max(const struct ftd_primary *primary)
+{
+	return (uint32_t)min_u64(SYNC_BATCH_PAGES, primary->link.epoch_pages_max);
+}
+
 /* Takes up to a batch of pending pages from `*word` on; sync_lock is held. */
 static void take_pending(struct ftd_primary *primary, uint64_t *word, struct batch *batch)
 {
@@ -53,7 +58,7 @@ static void take_pending(struct ftd_primary *primary, uint64_t *word, struct bat
 
 		if (!bits)
 			continue;
-		if (batch->count + 64 > SYNC_BATCH_PAGES)
+		if (batch->count + 64 > batch_pages_max(primary))
 			return;
 		/*
 		 * Cleared before the page is read: a write that the copy misses was
@@ -97,7 +102,7 @@ static size_t build_sync_frame(struct ftd_primary *primary, struct batch *batch)
 	return (size_t)(contents - primary->batch);
 }
 
-/* false: epoch 1 is sealed, or the peer is lost: the synchronisation is over. */
+/* false: the synchronisation is over: epoch 1 is sealed, the peer is lost, or this side leaves. */
 static bool send_batch(struct ftd_primary *primary, uint64_t *word, struct batch *batch)
 {
 	ftd_counters *counters = primary->vm->counters;
@@ -105,7 +110,8 @@ static bool send_batch(struct ftd_primary *primary, uint64_t *word, struct batch
 	bool over;
 
 	pthread_mutex_lock(&primary->sync_lock);
-	over = primary->first_sealed || atomic_load(&primary->lost);
+	over = primary->first_sealed || atomic_load(&primary->lost) || atomic_load(&primary->controls) ||
+	       atomic_load(&primary->ending);
 	if (!over) {
 		take_pending(primary, word, batch);
 		if (batch->count)
@@ -114,11 +120,12 @@ static bool send_batch(struct ftd_primary *primary, uint64_t *word, struct batch
 	pthread_mutex_unlock(&primary->sync_lock);
 	if (over)
 		return false;
-	primary_room_made(primary);
 	if (!batch->count)
 		return true;
 	if (!send_frame(primary, &iov, 1))
 		return false;
+	atomic_fetch_add(&primary->sync_sent, batch->count);
+	primary_room_made(primary);
 	count(&counters->sync_pages, batch->count);
 	count(&counters->sync_bytes, iov.iov_len);
 	count_set(&counters->sync_pending, atomic_load(&primary->sync.pending));
@@ -140,7 +147,7 @@ static void wait_for_work(struct ftd_primary *primary, bool (*nothing)(struct ft
 static bool nothing_to_sync(struct ftd_primary *primary)
 {
 	return !atomic_load(&primary->sync.pending) && atomic_load(&primary->queued) == 0 &&
-	       !atomic_load(&primary->lost) && !atomic_load(&primary->ending);
+	       !atomic_load(&primary->controls) && !atomic_load(&primary->lost) && !atomic_load(&primary->ending);
 }
 
 static void synchronise(struct ftd_primary *primary)
@@ -155,15 +162,12 @@ static void synchronise(struct ftd_primary *primary)
 		while (word < words)
 			if (!send_batch(primary, &word, &batch))
 				return;
-		atomic_fetch_add(&primary->sync_round, 1);
 		count(&vm->counters->sync_round, 1);
 		events_post(&vm->events, FTD_EVENT_SYNC_ROUND, 0, 0, (int64_t)atomic_load(&primary->sync.pending));
 		/* The leader may seal now if little is left; else the next pass sends what was written meanwhile. */
 		if (atomic_load(&primary->sync.pending) <= primary->link.epoch_pages_max)
 			vm_request_stop(vm, STOP_TICK);
 		wait_for_work(primary, nothing_to_sync);
-		if (atomic_load(&primary->ending))
-			return;
 	}
 }
 

@@ -25,8 +25,6 @@
 #include "threads.h"
 #include "vm.h"
 
-#define SYNC_PAGES_MAX 256u	/* of one SYNC frame; the primary's batch */
-
 struct staging {
 	uint64_t *list;
 	char *pages;
@@ -242,8 +240,6 @@ static bool stage(struct ftd_standby *standby, const struct frame_header *header
 static bool receive_epoch(struct ftd_standby *standby, const struct frame_header *header)
 {
 	fault_point(FAULT_STAGE_HEADER);
-	if (standby->parts == standby->link.parts_max)
-		return refuse(standby, REFUSED_OVERSIZE);
 	if (!stage(standby, header))
 		return false;
 	if (header->type == FRAME_PART)
@@ -273,15 +269,15 @@ static bool receive_farewell(struct ftd_standby *standby, const struct frame_hea
 static bool receive_frame(struct ftd_standby *standby)
 {
 	struct frame_header header;
-	uint64_t last = atomic_load_explicit(&standby->epoch, memory_order_relaxed);
+	struct frame_position position;
 	enum refusal refusal;
 
 	if (!receive(standby, &header, sizeof(header)))
 		return false;
 	heartbeat_heard(&standby->heartbeat);
-	refusal = frame_check_header(&header, &standby->rules, last, standby->parts ? last + 1 : 0);
-	if (!refusal && header.type == FRAME_SYNC && header.page_count > SYNC_PAGES_MAX)
-		refusal = REFUSED_OVERSIZE;
+	position = (struct frame_position){ .epoch_last = atomic_load_explicit(&standby->epoch, memory_order_relaxed),
+					    .parts_received = standby->parts };
+	refusal = frame_check_header(&header, &standby->rules, &position);
 	if (refusal)
 		return refuse(standby, refusal);
 	count(&standby->vm->counters->bytes, sizeof(header) + frame_body_len(&header));
@@ -309,8 +305,6 @@ static void *standby_main(void *argument)
 
 static int allocate(struct ftd_standby *standby, ftd_error *error)
 {
-	uint32_t list_entries = (uint32_t)max_u64(standby->link.epoch_pages_max, SYNC_PAGES_MAX);
-
 	standby->staged = calloc(standby->link.parts_max, sizeof(*standby->staged));
 	standby->state_staged = reserve_pages(STATE_MAX_BYTES);
 	standby->state = reserve_pages(STATE_MAX_BYTES);
@@ -321,7 +315,7 @@ static int allocate(struct ftd_standby *standby, ftd_error *error)
 	for (uint32_t i = 0; i < standby->link.parts_max; i++) {
 		struct staging *staging = &standby->staged[i];
 
-		staging->list = reserve_pages(list_entries * sizeof(*staging->list));
+		staging->list = reserve_pages(standby->link.epoch_pages_max * sizeof(*staging->list));
 		staging->pages = reserve_pages(standby->link.epoch_pages_max * FTD_PAGE_SIZE);
 		if (!staging->list || !staging->pages)
 			return ftd_fail(error, ENOMEM, "no memory for %u staging arenas of %u pages",
@@ -345,13 +339,14 @@ ftd_standby *ftd_standby_start(ftd_vm *vm, const ftd_link_config *link, ftd_erro
 	standby->rules.generation = link->generation;
 	standby->rules.memory_bytes = vm->memory_bytes;
 	standby->rules.state_max = STATE_MAX_BYTES;
-	standby->rules.pages_max = (uint32_t)max_u64(link->epoch_pages_max, SYNC_PAGES_MAX);
+	standby->rules.pages_max = link->epoch_pages_max;
+	standby->rules.parts_max = link->parts_max;
 	standby->rules.allowed = FRAME_BIT(FRAME_SYNC) | FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_PART) |
 				 FRAME_BIT(FRAME_LEAVE) | FRAME_BIT(FRAME_HANDOVER);
 	standby->heartbeat = (struct heartbeat){
 		.fd = link->heartbeat_fd, .standby = true, .rules = standby->rules, .counters = vm->counters,
 		.interval_ns = link->heartbeat_interval_ms * FTD_MS, .timeout_ns = link->heartbeat_timeout_ms * FTD_MS,
-		.epoch = &standby->epoch, .lost = heartbeat_lost, .context = standby,
+		.lost = heartbeat_lost, .context = standby,
 	};
 	if (allocate(standby, error) < 0 || heartbeat_start(&standby->heartbeat, error) < 0) {
 		ftd_standby_free(standby);
@@ -397,7 +392,7 @@ int ftd_standby_answer(ftd_standby *standby, uint32_t type)
 {
 	if (type == FRAME_HANDOVER_DONE)
 		fault_point(FAULT_SWITCHOVER_BEFORE_DONE);
-	return send_answer(standby, (enum frame_type)type, atomic_load(&standby->epoch), 0) ? 0 : -1;
+	return send_answer(standby, (enum frame_type)type, 0, 0) ? 0 : -1;
 }
 
 void ftd_standby_free(ftd_standby *standby)
@@ -406,8 +401,7 @@ void ftd_standby_free(ftd_standby *standby)
 		return;
 	ftd_standby_stop(standby);
 	for (uint32_t i = 0; standby->staged && i < standby->link.parts_max; i++) {
-		release_pages(standby->staged[i].list,
-			      max_u64(standby->link.epoch_pages_max, SYNC_PAGES_MAX) * sizeof(uint64_t));
+		release_pages(standby->staged[i].list, standby->link.epoch_pages_max * sizeof(uint64_t));
 		release_pages(standby->staged[i].pages, standby->link.epoch_pages_max * FTD_PAGE_SIZE);
 	}
 	free(standby->staged);
