@@ -45,8 +45,10 @@ async def tcp_listeners(address: Address) -> list[trio.SocketListener]:
 async def _is_listening(path: Path) -> bool:
     try:
         stream = await trio.open_unix_socket(path)
-    except OSError:
+    except (ConnectionRefusedError, FileNotFoundError):
         return False
+    except OSError:
+        return True  # EAGAIN: someone listens, but is too busy or stopped to accept
     await stream.aclose()
     return True
 

@@ -4,18 +4,18 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-import structlog
 import trio
 
 from ftd import limits
 from ftd.errors import ControlError, ErrorKind
+from ftd.log import get_logger
 from ftd.protocol import envelope
 from ftd.protocol.control import Message, Method, Methods
 from ftd.transport.framing import FrameStream, TransportError
 
 P = TypeVar("P", bound=Message)
 R = TypeVar("R", bound=Message)
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class ControlServer:

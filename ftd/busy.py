@@ -1,0 +1,25 @@
+"""At most one change of a VM at a time. A second is refused, not queued: it would act on old knowledge."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ftd.errors import ControlError, ErrorKind
+
+
+class BusyVms:
+    """Which VMs are being changed, and by what. Shared by operators' and peers' requests."""
+
+    def __init__(self) -> None:
+        self._doing: dict[str, str] = {}
+
+    @contextmanager
+    def doing(self, vm: str, what: str) -> Iterator[None]:
+        """Raises ControlError(WRONG_STATE) when something else is being done to the VM."""
+        if vm in self._doing:
+            message = f"{self._doing[vm]} of VM {vm} is under way here; {what} was not begun"
+            raise ControlError(ErrorKind.WRONG_STATE, message)
+        self._doing[vm] = what
+        try:
+            yield
+        finally:
+            del self._doing[vm]

@@ -1,0 +1,84 @@
+"""From configuration to what a worker is started with, and from that to what both hosts must agree on."""
+
+from ftd.config import Config, VmConfig
+from ftd.limits import PAGE_BYTES
+from ftd.protocol.control import ArbiterSpec, GuestSpec, WorkerSpec
+from ftd.protocol.control_peer import GuestShape, PrepareStandbyParams
+
+
+def active_spec(config: Config, vm: VmConfig, socket_path: str, *, force: bool) -> WorkerSpec:
+    """For a VM that is started here. Raises ConfigError when its image cannot be read."""
+    replication = vm.replication
+    return WorkerSpec(
+        vm=vm.name,
+        vm_id=vm.vm_id,
+        host=config.host.name,
+        role="active",
+        generation=0,
+        memory_bytes=vm.memory_bytes,
+        vcpus=vm.vcpus,
+        irqchip=vm.irqchip,
+        tracker=vm.tracker,
+        guest=GuestSpec(image=str(vm.image), image_sha256=vm.image_sha256(), args=list(vm.args)),
+        console=vm.console,
+        checkpoint_rate_hz=replication.checkpoint_rate_hz,
+        epoch_pages_max=replication.epoch_pages_max,
+        parts_max=replication.parts_max,
+        epochs_in_flight=replication.epochs_in_flight,
+        hot_pages_max=replication.hot_pages_max,
+        heartbeat_interval_ms=replication.heartbeat_interval_ms,
+        heartbeat_timeout_ms=replication.heartbeat_timeout_ms,
+        connect_timeout_s=replication.connect_timeout_s,
+        socket_path=socket_path,
+        arbiter=ArbiterSpec(kind=config.arbiter.kind, directory=str(config.arbiter_directory)),
+        force=force,
+        log_level=config.log.level,
+    )
+
+
+def standby_spec(config: Config, vm: VmConfig, socket_path: str, asked: PrepareStandbyParams) -> WorkerSpec:
+    """For a VM whose primary, on another host, asked for a standby: the data pair is as the primary says."""
+    base = active_spec(config, vm, socket_path, force=False)
+    return WorkerSpec(
+        **{
+            **{name: getattr(base, name) for name in WorkerSpec.__struct_fields__},
+            "role": "standby",
+            "generation": asked.generation,
+            "tracker": asked.tracker,
+            "epoch_pages_max": asked.epoch_pages_max,
+            "parts_max": asked.parts_max,
+            "heartbeat_interval_ms": asked.heartbeat_interval_ms,
+            "heartbeat_timeout_ms": asked.heartbeat_timeout_ms,
+            "data_listen": config.host.data_address,
+            "token": asked.token,
+        }
+    )
+
+
+def guest_shape(spec: WorkerSpec) -> GuestShape:
+    """What the guest sees. Taken from the worker that runs it: the configuration may have changed since."""
+    return GuestShape(
+        memory_bytes=spec.memory_bytes,
+        vcpus=spec.vcpus,
+        irqchip=spec.irqchip,
+        image_sha256=spec.guest.image_sha256,
+        args=spec.guest.args,
+    )
+
+
+def shape_differences(theirs: GuestShape, ours: GuestShape) -> list[str]:
+    """One phrase for each thing that differs, in the words of a VM file."""
+    pairs = [
+        ("memory_mib", theirs.memory_bytes >> 20, ours.memory_bytes >> 20),
+        ("vcpus", theirs.vcpus, ours.vcpus),
+        ("irqchip", theirs.irqchip, ours.irqchip),
+        ("guest.image (sha256)", theirs.image_sha256.hex()[:16], ours.image_sha256.hex()[:16]),
+        ("guest.args", theirs.args, ours.args),
+    ]
+    return [f"{key} is {their} there and {our} here" for key, their, our in pairs if their != our]
+
+
+def memory_needed_bytes(spec: WorkerSpec) -> int:
+    """Guest memory and arenas: of these a standby stages an epoch in parts, a primary keeps several."""
+    arenas = spec.parts_max if spec.role == "standby" else spec.parts_max + spec.epochs_in_flight
+    return spec.memory_bytes + arenas * spec.epoch_pages_max * PAGE_BYTES

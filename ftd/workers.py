@@ -1,0 +1,144 @@
+"""The workers of this host: started, found again after a restart of ftd, listed, missed when they end."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from ftd import worker_process
+from ftd.errors import ControlError, ErrorKind
+from ftd.limits import WORKER_STOP_DEADLINE_S
+from ftd.log import get_logger
+from ftd.protocol.control import WORKER_STOP, Nothing, WorkerSpec, WorkerStatus
+from ftd.worker_process import Worker, WorkerGone
+
+log = get_logger(__name__)
+
+
+class Workers:
+    """Keeps one `Worker` per VM. Holds no lock: callers start and stop those of one VM one at a time."""
+
+    def __init__(
+        self, directory: Path, nursery: trio.Nursery, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`nursery` runs one small task per worker; `changed` is called after one came or went."""
+        self._directory = directory
+        self._nursery = nursery
+        self._changed = changed
+        self._workers: dict[str, Worker] = {}
+
+    def get(self, vm: str) -> Worker | None:
+        """The VM's worker, if it runs."""
+        return self._workers.get(vm)
+
+    def all(self) -> list[Worker]:
+        """Every worker that runs, by VM name."""
+        return [self._workers[vm] for vm in sorted(self._workers)]
+
+    def socket_path(self, vm: str) -> Path:
+        """Where a VM's worker listens."""
+        return self._directory / f"{vm}.sock"
+
+    async def find(self) -> None:
+        """Adopts every worker that runs, and clears away what dead ones left."""
+        for socket_path in sorted(self._directory.glob("*.sock")):
+            try:
+                await self._find_one(socket_path.stem)
+            except ControlError as error:
+                log.error("a worker cannot be adopted", vm=socket_path.stem, error=error.message)
+
+    async def spawn(self, spec: WorkerSpec) -> int:
+        """Starts a worker and waits until it is ready; returns its data port (0: none).
+
+        Raises ControlError when the VM has a worker already, or with what the new one said before it died.
+        """
+        vm = spec.vm
+        if vm not in self._workers:
+            # An earlier ftd may have died while it started this VM: find() did not see its worker.
+            await self._find_one(vm)
+        if vm in self._workers:
+            pid = self._workers[vm].pid
+            raise ControlError(ErrorKind.WRONG_STATE, f"VM {vm} has a worker already (pid {pid})")
+        worker, ready_read = worker_process.start(spec, self._spec_path(vm), self._log_path(vm))
+        log.info("worker started", vm=vm, role=spec.role, pid=worker.pid)
+        self._add(worker)
+        try:
+            return await worker_process.wait_ready(worker, ready_read)
+        except ControlError:
+            await self._wait_gone(worker)
+            raise
+
+    async def stop(self, worker: Worker) -> None:
+        """Ends a worker and its guest: asks it, then kills it. Returns when it is gone.
+
+        Raises ControlError when the worker refuses.
+        """
+        try:
+            await worker.call(WORKER_STOP, Nothing())
+        except WorkerGone:
+            pass  # it may end before its answer is on the way
+        except ControlError as error:
+            if error.kind is not ErrorKind.TIMEOUT:
+                raise
+            log.warning("a worker does not answer a stop", vm=worker.spec.vm, pid=worker.pid)
+        await self._wait_gone(worker)
+
+    async def statuses(self) -> tuple[list[WorkerStatus], dict[str, ControlError]]:
+        """Asks all workers at once: the answers by VM name, and why the others gave none."""
+        answers: dict[str, WorkerStatus] = {}
+        silent: dict[str, ControlError] = {}
+
+        async def ask(worker: Worker) -> None:
+            try:
+                answers[worker.spec.vm] = await worker.status()
+            except WorkerGone:
+                pass
+            except ControlError as error:
+                silent[worker.spec.vm] = error
+
+        async with trio.open_nursery() as nursery:
+            for worker in self.all():
+                nursery.start_soon(ask, worker)
+        return [answers[vm] for vm in sorted(answers)], silent
+
+    async def _find_one(self, vm: str) -> None:
+        worker = await worker_process.adopt(self._spec_path(vm), self.socket_path(vm), self._log_path(vm))
+        if worker is None:
+            self.socket_path(vm).unlink(missing_ok=True)
+            return
+        log.info("worker found again", vm=vm, role=worker.spec.role, pid=worker.pid)
+        self._add(worker)
+
+    def _add(self, worker: Worker) -> None:
+        self._workers[worker.spec.vm] = worker
+        self._nursery.start_soon(self._watch, worker)
+        self._changed()
+
+    async def _watch(self, worker: Worker) -> None:
+        """Waits for one worker's end. Never asks the worker: a busy one is not a dead one."""
+        how = await worker.reap()
+        vm = worker.spec.vm
+        log.warning(
+            "worker gone", vm=vm, pid=worker.pid, how=how, last_words=worker_process.log_tail(worker.log_path)
+        )
+        del self._workers[vm]
+        for path in (self.socket_path(vm), self._spec_path(vm)):
+            with suppress(FileNotFoundError):
+                path.unlink()
+        worker.gone.set()
+        self._changed()
+
+    async def _wait_gone(self, worker: Worker) -> None:
+        with trio.move_on_after(WORKER_STOP_DEADLINE_S):
+            await worker.gone.wait()
+        if not worker.gone.is_set():
+            log.error("a worker does not end and is killed", vm=worker.spec.vm, pid=worker.pid)
+            worker.kill()
+            await worker.gone.wait()
+
+    def _spec_path(self, vm: str) -> Path:
+        return self._directory / f"{vm}.spec"
+
+    def _log_path(self, vm: str) -> Path:
+        return self._directory / f"{vm}.log"
