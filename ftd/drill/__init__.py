@@ -1,0 +1,1 @@
+"""Drills: observers outside the machine that say whether a promise was kept."""
