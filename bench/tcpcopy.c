@@ -1,10 +1,11 @@
 /*
- * A bare copy of memory over loopback TCP into another process's memory: what a first synchronisation is held to.
+ * A bare copy of memory over loopback TCP into another process's memory: what a first synchronisation is held
+ * to.
  *
  *     tcpcopy [--mib 4096] [--chunk-kib 256] [--untouched]
  *
- * The sender's memfd is filled first. The receiver's memfd of the same size has its pages in place already, or with
- * --untouched gets them as the bytes come in, as a standby that starts does. Prints one line of JSON.
+ * The sender's memfd is filled first. The receiver's memfd of the same size has its pages in place already,
+ * or with --untouched gets them as the bytes come in, as a standby that starts does. Prints one line of JSON.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -1,7 +1,7 @@
 /*
- * The floor: the least that protecting a guest costs on a machine. It does the work of one checkpoint cycle with no
- * product around it: no checksums, no heartbeat, no output gate, no decisions. Nothing here is shared with ftd, so
- * that a fault of ftd cannot hide in the yardstick.
+ * The floor: the least that protecting a guest costs on a machine. It does the work of one checkpoint cycle
+ * with no product around it: no checksums, no heartbeat, no output gate, no decisions. Nothing here is shared
+ * with ftd, so that a fault of ftd cannot hide in the yardstick.
  *
  *     vCPU thread 0: timer signal -> state, harvest, copy, re-arm -> guest runs on
  *       -> sender thread -> loopback TCP -> child process -> ack -> ack thread frees the arena

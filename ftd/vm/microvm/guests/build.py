@@ -1,5 +1,8 @@
-"""Builds the bare guests with the system's gcc and binutils. Uses nothing but the standard library, and runs by path
-too (``python build.py OUT_DIR``), because the package's own build calls it before the package exists."""
+"""Builds the bare guests with the system's gcc and binutils.
+
+Uses nothing but the standard library, and runs by path too (``python build.py OUT_DIR``), because the
+package's own build calls it before the package exists.
+"""
 
 import subprocess
 import sys
@@ -12,14 +15,17 @@ GUESTS = {
     "toucher": ("toucher.c",),
     "filler": ("filler.c",),
 }
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow", "-Wstrict-prototypes")
 CFLAGS = (
-    "-std=gnu11 -O2 -Wall -Wextra -Werror -Wconversion -Wshadow -Wstrict-prototypes"
-    " -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only -fno-stack-protector"
-    " -fno-asynchronous-unwind-tables -fcf-protection=none"
+    *("-std=gnu11", "-O2", "-ffreestanding", "-fno-pic", "-fno-pie", "-mno-red-zone", "-mgeneral-regs-only"),
+    *("-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none"),
     # No library: the compiler must not turn a loop into a call of memset or memcpy.
-    " -fno-tree-loop-distribute-patterns"
-).split()
-LDFLAGS = "-nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments".split()
+    "-fno-tree-loop-distribute-patterns",
+)
+LDFLAGS = (
+    *("-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none"),
+    *("-Wl,-z,noexecstack", "-Wl,--no-warn-rwx-segments"),
+)
 
 
 class GuestBuildError(Exception):
@@ -49,7 +55,7 @@ def build(out_dir: Path) -> None:
         for guest, sources in GUESTS.items():
             elf = Path(work) / f"{guest}.elf"
             image = Path(work) / f"{guest}.bin"
-            _run("gcc", *CFLAGS, *LDFLAGS, "-T", "guest.ld", "-o", str(elf), "start.S", *sources)
+            _run("gcc", *WARNINGS, *CFLAGS, *LDFLAGS, "-T", "guest.ld", "-o", str(elf), "start.S", *sources)
             _run("objcopy", "-O", "binary", str(elf), str(image))
             (out_dir / image.name).write_bytes(image.read_bytes())
 

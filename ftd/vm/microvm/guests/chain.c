@@ -51,7 +51,7 @@ static uint64_t kept_hash(uint64_t number, uint64_t lag)
     return number > lag ? record_of(number - lag)->hash : 0;
 }
 
-/* Stamps this request's scratch pages with its number. Returns 0, or something else when one held a wrong stamp. */
+/* Stamps this request's scratch pages with its number. Not 0: one held a wrong stamp. */
 static uint64_t write_scratch(uint64_t number)
 {
     uint64_t expected = number > SCRATCH_TURNS ? number - SCRATCH_TURNS : 0;

@@ -1,11 +1,12 @@
 /*
  * The ledger's memory: a running hash whose past lies spread over many pages.
  *
- *     H(n) = FNV-1a-64 of  H(n-1) | H(n-37) | n | payload      (integers as 8 little-endian bytes; H(n) = 0 for n <= 0)
+ *     H(n) = FNV-1a-64 of H(n-1) | H(n-37) | n | payload     integers: 8 bytes, little-endian
+ *     H(n) = 0 for n <= 0
  *
- * H(n-1) and H(n-37) are read back from their records, so a page that a failover lost or took from another epoch
- * breaks the chain at once or 37 requests later. Scratch pages are checked when they are written again, and a wrong
- * one is hashed in as well.
+ * H(n-1) and H(n-37) are read back from their records, so a page that a failover lost or took from another
+ * epoch breaks the chain at once or 37 requests later. Scratch pages are checked when they are written again,
+ * and a wrong one is hashed in as well.
  */
 #ifndef FTD_GUEST_CHAIN_H
 #define FTD_GUEST_CHAIN_H

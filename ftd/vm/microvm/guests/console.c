@@ -159,7 +159,7 @@ int console_open(void)
         return -1;
     describe_buffers();
     if (negotiate() != 0 || set_up_queue(&receive_queue) != 0 || set_up_queue(&transmit_queue) != 0) {
-        write_register(REG_STATUS, STATUS_FAILED);
+        write_register(REG_STATUS, read_register(REG_STATUS) | STATUS_FAILED);
         return -1;
     }
     write_register(REG_STATUS, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK | STATUS_DRIVER_OK);
@@ -171,7 +171,7 @@ int console_open(void)
 
 uint32_t console_read(const char **bytes)
 {
-    static uint32_t held = QUEUE_ENTRIES; /* descriptor of the chunk that the caller still reads; none at first */
+    static uint32_t held = QUEUE_ENTRIES; /* the chunk that the caller still reads; none at first */
     struct queue *queue = &receive_queue;
 
     if (held != QUEUE_ENTRIES) {
@@ -191,7 +191,7 @@ uint32_t console_read(const char **bytes)
     return length;
 }
 
-/* Transmit buffers are used round robin, so buffer k is free once the device has used all but QUEUE_ENTRIES - 1. */
+/* Buffers are offered round robin, and a console writes in order: the next one is free when not all are in use. */
 static uint16_t wait_for_transmit_buffer(void)
 {
     while ((uint16_t)(transmit_queue.available_index - transmit_queue.used.index) >= QUEUE_ENTRIES)

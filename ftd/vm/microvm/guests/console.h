@@ -2,8 +2,8 @@
  * Driver of the virtio-mmio console (virtio 1.2, sections 4.2 and 5.3): one port, polled, no interrupts.
  *
  * Every register access leaves the guest and costs tens of microseconds, so the data path makes as few as the
- * specification allows: the used rings are polled in memory, received buffers are given back in batches of half the
- * queue, and what is written goes out with one notification at each flush.
+ * specification allows: the used rings are polled in memory, received buffers are given back in batches of
+ * half the queue, and what is written goes out with one notification at each flush.
  */
 #ifndef FTD_GUEST_CONSOLE_H
 #define FTD_GUEST_CONSOLE_H
@@ -14,8 +14,8 @@
 int console_open(void);
 
 /*
- * The next received chunk. Returns its length and sets *bytes, or returns 0 when nothing has come. The chunk is
- * valid until the next call.
+ * The next received chunk. Returns its length and sets *bytes, or returns 0 when nothing has come. The chunk
+ * is valid until the next call.
  */
 uint32_t console_read(const char **bytes);
 

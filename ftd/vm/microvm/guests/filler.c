@@ -1,12 +1,13 @@
 /*
- * Memory filler: fills pages with data that no zero-page test or compressor makes smaller, then keeps one page
- * slowly changing. For measuring a first synchronisation.
+ * Memory filler: fills pages with data that no zero-page test or compressor makes smaller, then keeps one
+ * page slowly changing. For measuring a first synchronisation.
  *
  * args[0]  pages to fill (default and at most: all from the start offset on)
  * args[1]  spin count between two writes of the page that keeps changing (default 100,000)
  * args[2]  first byte as an offset in memory (default 4 MiB)
  *
- * Counters of vCPU 0: [0] writes since the fill ended, [1] 1 once the fill has ended, [2] pages filled so far.
+ * Counters of vCPU 0: [0] writes since the fill ended, [1] 1 once the fill has ended, [2] pages filled so
+ * far.
  */
 #include "boot.h"
 

@@ -1,6 +1,6 @@
 /*
- * Ledger: answers numbered requests on the console, each chained to all before it (chain.h), so that a client that
- * computes the same chain sees every request, answer or page that was lost, repeated or mixed up.
+ * Ledger: answers numbered requests on the console, each chained to all before it (chain.h), so that a client
+ * that computes the same chain sees every request, answer or page that was lost, repeated or mixed up.
  *
  *     request             answer
  *     R <n> <payload>     A <n> <hash>      n = last + 1: chained now
@@ -9,8 +9,9 @@
  *                         E <last + 1>      n > last + 1: this request is expected first
  *     ?                   L <last> <hash>   hash of the last request, 0 when there is none
  *
- * Lines end with a newline; hashes are 16 hex digits; a payload is 0 to 200 printable bytes. Any other line is
- * ignored, however long. args[0] and args[1]: see chain.h. Counters: [0] counts polls, [1] is the last number.
+ * Lines end with a newline; hashes are 16 hex digits; a payload is 0 to 200 printable bytes. Any other line
+ * is ignored, however long. args[0] and args[1]: see chain.h. Counters: [0] counts polls, [1] is the last
+ * number.
  */
 #include "boot.h"
 #include "chain.h"
@@ -70,7 +71,7 @@ static void answer_with_hash(char kind, uint64_t number, uint64_t hash)
     write_char('\n');
 }
 
-/* Reads decimal digits from `at` on; returns the place behind them, or 0 when there is no number that fits. */
+/* Reads decimal digits from `at` on; returns the place behind them, 0 when no number fits. */
 static uint32_t parse_number(const struct line *line, uint32_t at, uint64_t *number)
 {
     uint32_t start = at;

@@ -4,11 +4,11 @@
  * args[0]  N, pages a round (default 1)
  * args[1]  spin count after each page
  * args[2]  W, pages of the working set (default N: the same pages in each round)
- * args[3]  first byte of the working set as an offset in memory (default 4 MiB); vCPU i has the i-th of vcpus regions
+ * args[3]  first byte of vCPU 0's working set as an offset in memory (default 4 MiB); the others' follow it
  * args[4]  1: verify each page before it is written
  *
- * Touch t (from 0) writes round t / N + 1 into page t % W, at a place in the page that depends on the page. So
- * what a page must hold before touch t follows from t alone, and a page that a failover lost or took from
+ * Touch t (from 0) writes round t / N + 1 into page t % W, at a place in the page that depends on the page.
+ * So what a page must hold before touch t follows from t alone, and a page that a failover lost or took from
  * another epoch shows. Counters of each vCPU: [0] whole rounds, [1] 1 after a wrong page, then [2] its
  * address, [3] the value expected, [4] the value found.
  */
