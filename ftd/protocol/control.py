@@ -66,9 +66,9 @@ class Nothing(Message, frozen=True, kw_only=True):
 
 
 class VmParams(Message, frozen=True, kw_only=True):
-    """The VM that a request is about."""
+    """The VM that a request is about. Any string: one that no VM has gets the answer that there is none."""
 
-    vm: Name
+    vm: str
 
 
 class GuestSpec(Message, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from typing import Final
 
 from ftd import limits
-from ftd.protocol.control import Message, Method, Name, Nothing, VmParams, WorkerStatus, method_table
+from ftd.protocol.control import Message, Method, Nothing, VmParams, WorkerStatus, method_table
 
 
 class ForceParams(VmParams, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class VmStarted(Message, frozen=True, kw_only=True):
 class StatusParams(Message, frozen=True, kw_only=True):
     """None: all VMs."""
 
-    vm: Name | None = None
+    vm: str | None = None
 
 
 class HostInfo(Message, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""`ftctl`, the operator's command line."""

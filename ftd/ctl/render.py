@@ -1,0 +1,110 @@
+"""Tables for operators."""
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ftd.ctl.rates import Percentiles, Rates, rates
+from ftd.protocol.control import WorkerStatus
+from ftd.protocol.control_operator import StatusReport, VmList
+
+NOTHING = "-"
+STATE_STYLES = {
+    "protected": "green",
+    "standby": "green",
+    "syncing": "cyan",
+    "standby_syncing": "cyan",
+    "simplex": "yellow",
+    "failing_over": "bold red",
+    "fenced": "red",
+    "unresponsive": "bold red",
+}
+
+
+def vm_table(vms: VmList) -> Table:
+    """Answer to `ftctl vm list`."""
+    table = _table("VM", "state", "role", "peer", "memory", "vCPUs", "pid", "console")
+    for vm in vms.vms:
+        table.add_row(
+            vm.vm if vm.configured else f"{vm.vm} (not configured)",
+            _state(vm.state or "stopped"),
+            vm.role or NOTHING,
+            vm.peer or NOTHING,
+            f"{vm.memory_bytes >> 20} MiB",
+            str(vm.vcpus),
+            str(vm.pid or NOTHING),
+            vm.console or NOTHING,
+        )
+    return table
+
+
+def status_view(new: StatusReport, old: StatusReport | None) -> RenderableType:
+    """Answer to `ftctl status`: figures are those of the time between the two reports."""
+    if not new.workers and not new.unresponsive:
+        return Text(f"no VM runs on {new.host.name}")
+    before = {status.vm: status for status in old.workers} if old else {}
+    return Group(_status_table(new.workers, before), *_remarks(new))
+
+
+def _status_table(workers: Iterable[WorkerStatus], before: Mapping[str, WorkerStatus]) -> Table:
+    table = _table(
+        *("VM", "role", "state", "gen", "epoch", "check-\npoints/s"),
+        *("pause µs\np50 / p99", "ack µs\np50 / p99", "pages/\nepoch", "MB/s", "stalls"),
+    )
+    for status in workers:
+        old = before.get(status.vm)
+        figures = _figures(rates(status, old)) if old else [NOTHING] * 6
+        state = _state(_progress(status) or status.state, STATE_STYLES.get(status.state))
+        table.add_row(status.vm, status.role, state, str(status.generation), str(status.epoch), *figures)
+    return table
+
+
+def _figures(figures: Rates) -> list[str]:
+    pages = figures.pages_per_epoch
+    return [
+        f"{figures.checkpoints_per_s:,.0f}",
+        _latency(figures.pause),
+        _latency(figures.ack),
+        NOTHING if pages is None else f"{pages:,.1f}",
+        f"{figures.megabytes_per_s:,.1f}",
+        str(figures.stalls),
+    ]
+
+
+def _latency(latency: Percentiles) -> str:
+    if latency.p50_ns is None or latency.p99_ns is None:
+        return NOTHING
+    return f"{_microseconds(latency.p50_ns)} / {_microseconds(latency.p99_ns)}"
+
+
+def _microseconds(ns: int) -> str:
+    return f"{ns / 1000:,.0f}" if ns >= 10_000 else f"{ns / 1000:.1f}"
+
+
+def _progress(status: WorkerStatus) -> str | None:
+    if status.sync is None or not status.sync.total_bytes:
+        return None
+    share = min(status.sync.sent_bytes / status.sync.total_bytes, 1.0)
+    return f"{status.state} {share:.0%} (round {status.sync.round})"
+
+
+def _remarks(report: StatusReport) -> Iterable[Text]:
+    for status in report.workers:
+        if status.reason:
+            yield Text(f"{status.vm}: {status.reason}", style="yellow")
+    for worker in report.unresponsive:
+        yield Text(f"{worker.vm}: {worker.message}", style="bold red")
+
+
+def _state(state: str, style: str | None = None) -> Text:
+    return Text(state, style=style or STATE_STYLES.get(state, ""))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        text = column in ("VM", "role", "state", "peer", "console")
+        table.add_column(column, justify="left" if text else "right", vertical="bottom")
+    return table
