@@ -1,0 +1,72 @@
+"""Runs the floor and the bare TCP copy."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.model import NotMeasuredError, Run, Workload
+
+# How the product arranges its threads, so that the floor has no other advantage or handicap than being bare.
+ARRANGEMENT: tuple[str, ...] = ()
+START_UP_S = 60
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The bare loop, as a side of the bench."""
+
+    program: Path
+    image: Path
+
+    def run(self, workload: Workload) -> Run:
+        if workload.hot_set:
+            raise NotMeasuredError("the floor has no hot set")
+        result = _run_json(self._command(workload), workload.seconds + START_UP_S)
+        if workload.rate is None:
+            return Run(rounds_per_second=result["rounds_per_second"])
+        return Run(
+            rounds_per_second=result["rounds_per_second"],
+            acked_per_second=result["acked_per_second"],
+            pages_per_epoch=result["pages_per_epoch"],
+            pause_p50_us=result["pause_us"]["p50"],
+            pause_p99_us=result["pause_us"]["p99"],
+            harvest_p50_us=result["harvest_us"]["p50"],
+            stalls=result["stalls"],
+        )
+
+    def _command(self, workload: Workload) -> list[str]:
+        options = {
+            "image": self.image,
+            "seconds": workload.seconds,
+            "memory-mib": workload.memory_mib,
+            "pages": workload.pages,
+            "spin": workload.spin,
+            "working-set": workload.working_set,
+            "vcpus": workload.vcpus,
+            "tracker": workload.tracker,
+        }
+        command = [str(self.program), *ARRANGEMENT]
+        for name, value in options.items():
+            command += [f"--{name}", str(value)]
+        if workload.rate is None:
+            return [*command, "--unprotected"]
+        return [*command, "--rate", str(workload.rate)]
+
+
+def tcp_copy_bytes_per_second(program: Path, memory_mib: int) -> float:
+    """How fast a bare loop copies this much memory over loopback TCP into memory that is there already."""
+    command = [str(program), "--mib", str(memory_mib)]
+    return float(_run_json(command, START_UP_S + memory_mib // 32)["bytes_per_second"])
+
+
+def _run_json(command: list[str], timeout_s: float) -> dict[str, Any]:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise NotMeasuredError(f"{command[0]} did not end within {timeout_s} s") from error
+    if result.returncode != 0:
+        raise NotMeasuredError(f"{command[0]} failed: {result.stderr.strip()}")
+    parsed: dict[str, Any] = json.loads(result.stdout)
+    return parsed
