@@ -72,7 +72,8 @@ class CloseConnections(Action):
 
 @dataclass(frozen=True)
 class StartSync(Action):
-    """Active: begin the first synchronisation with ``peer`` in ``generation``."""
+    """Active: begin the first synchronisation with ``peer`` in ``generation``; drop events still queued of an
+    earlier pair."""
 
     peer: str
     generation: int

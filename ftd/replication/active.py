@@ -3,10 +3,11 @@
 Promises, checked after each event apart from the table (``_check``):
 
 - Output flows on its own only in idle, syncing, simplex and unconfirmed; it waits for acknowledgements in
-sealed, protected,   probing and draining; elsewhere none flows. Held output is let go only on entering a
-state in which the standby cannot come   to own the guest: alone, or stopped after LEAVE_ACK.
+sealed,   protected, probing and draining; elsewhere none flows. Held output is let go only on entering a
+state in which   the standby cannot come to own the guest any more: alone, or stopped.
 - After epoch 1 was sealed, the copy goes on alone only with a generation that it won, or after LEAVE_ACK.
-- A claim is outstanding exactly in failing_over, taking_back and unconfirmed; there is never more than one.
+- A claim is outstanding exactly in failing_over, taking_back, ending and unconfirmed; there is never more
+than one.
 - The generation never goes back, and forward one at a time.
 """
 
@@ -134,8 +135,6 @@ class ActiveCore(Core[ActiveState]):
                 return f"VM '{self.vm}': the guest stopped ({reason})"
             case ev.HandedOver():
                 return f"VM '{self.vm}': switched over to {self.peer}"
-            case ev.PeerLost(reason):
-                return f"VM '{self.vm}': stopped; the peer was lost before it let go ({reason})"
         return f"VM '{self.vm}': stopped"
 
     def _check(self, actions: list[act.Action], generation_before: int) -> None:

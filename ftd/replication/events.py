@@ -1,10 +1,13 @@
 """What the cores are told: requests of operators, answers of the arbiter, reports of the data plane.
 
-Two promises of whoever reports, without which no order of decisions is safe:
+Three promises of whoever reports, without which no order of decisions is safe:
 
 - ``PeerLost`` comes after the data plane has stopped the vCPUs, shut the gate and sent its last byte to the
 peer. So a   ``FirstSealed`` always comes before it, or epoch 1 never left.
 - ``GuestStopped`` comes from a vCPU, hence before ``PeerLost`` if both happen.
+- When ``StartSync`` is carried out, what is still queued of an earlier pair is dropped: its ``PeerLost``
+would say that   the new pair's epoch 1 never left. (Without a pair, such late reports are listed and do
+nothing.)
 """
 
 from __future__ import annotations
@@ -144,7 +147,7 @@ class GuestStopped(DataPlaneEvent):
 
 @dataclass(frozen=True)
 class FirstComplete(DataPlaneEvent):
-    """Standby: epoch 1 is complete and verified; its acknowledgement follows this event."""
+    """Standby: epoch 1 is complete and verified. Comes before PeerLost if both happen."""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,9 @@ _ACTIVE_DOES: Final[dict[ActiveState, str]] = {
     ),
     ActiveState.LEAVING: "is leaving protection {place}: wait until that is done",
     ActiveState.STOPPING: "is being stopped {place}",
+    ActiveState.ENDING: (
+        "is being stopped and waits for the arbiter {place}: see that the arbiter can be reached"
+    ),
     ActiveState.SWITCHED_OVER: "was switched over to the other host: ask there",
     ActiveState.FENCED: "was stopped here because the other copy won {place}: ask on the other host",
     ActiveState.STOPPED: "is stopped {place}: start it with 'ftctl vm start'",

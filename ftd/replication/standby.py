@@ -3,9 +3,9 @@
 Promises, checked after each event apart from the table (``_check``):
 
 - It activates only with a complete first epoch, once, and with a generation that it won or that an operator
-swore to.
+swore   to.
 - A claim is outstanding exactly in failing_over, taking_over and forcing, and after a forced activation (the
-active core inherits   it). There is never more than one.
+active   core inherits it). There is never more than one.
 - After a claim was sent, nothing is acknowledged and LEAVE is not answered: the claim may be recorded,
 whatever the   arbiter's silence says, so there is no way back to standby.
 

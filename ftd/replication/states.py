@@ -35,6 +35,9 @@ class ActiveState(enum.Enum):
     """Part of switching_over: the peer was lost after HANDOVER; the generation is being asked for."""
     STOPPING = "stopping"
     """The guest has ended for good; LEAVE is on its way, so that the standby does not resume it."""
+    ENDING = "ending"
+    """Part of stopping: the peer was lost before it let go; the generation is being asked for, to keep it
+    from resuming."""
     SWITCHED_OVER = "switched_over"
     FENCED = "fenced"
     STOPPED = "stopped"
@@ -82,6 +85,7 @@ ACTIVE_OUTPUT: Final[dict[ActiveState, Output]] = {
     _A.SWITCHING_OVER: Output.NONE,
     _A.TAKING_BACK: Output.NONE,
     _A.STOPPING: Output.HELD,
+    _A.ENDING: Output.HELD,
     _A.SWITCHED_OVER: Output.NONE,
     _A.FENCED: Output.NONE,
     _A.STOPPED: Output.NONE,
@@ -102,7 +106,7 @@ GUEST_RUNS: Final = frozenset(
     }
 )
 ACTIVE_ALONE: Final = frozenset({_A.IDLE, _A.SIMPLEX})
-ACTIVE_ASKING: Final = frozenset({_A.FAILING_OVER, _A.TAKING_BACK, _A.UNCONFIRMED})
+ACTIVE_ASKING: Final = frozenset({_A.FAILING_OVER, _A.TAKING_BACK, _A.ENDING, _A.UNCONFIRMED})
 ACTIVE_FINAL: Final = frozenset({_A.SWITCHED_OVER, _A.FENCED, _A.STOPPED})
 STANDBY_ASKING: Final = frozenset({_S.FAILING_OVER, _S.TAKING_OVER, _S.FORCING})
 STANDBY_FINAL: Final = frozenset({_S.SIMPLEX, _S.DISCARDED})

@@ -80,6 +80,12 @@ def _late_events(final: frozenset[S]) -> Table[S]:
     return {(state, event): Row(state) for state in sorted(final, key=str) for event in late}
 
 
+def _late_pair_events(alone: S) -> Table[S]:
+    """What the data plane reported of a pair before it heard that the pair has ended."""
+    late: tuple[type[ev.Event], ...] = (ev.PeerLost, ev.Leave, ev.Handover)
+    return {(alone, event): Row(alone) for event in late}
+
+
 _ALONE: Final[dict[type[ev.Event], Row[ActiveState]]] = {
     ev.EnterRequested: _row(_A.SYNCING, Do.ACCEPT, Do.START_SYNC),
     ev.StopRequested: _row(_A.STOPPED, Do.ACCEPT, Do.HOLD, Do.RELEASE, Do.FINISH, Do.END),
@@ -99,6 +105,9 @@ _WAY_OUT: Final[dict[type[ev.Event], Row[ActiveState]]] = {
 ACTIVE_TABLE: Final[Table[ActiveState]] = {
     **{(_A.IDLE, event): row for event, row in _ALONE.items()},
     **{(_A.SIMPLEX, event): row for event, row in _ALONE.items()},
+    **_late_pair_events(_A.IDLE),
+    **_late_pair_events(_A.SIMPLEX),
+    **_late_pair_events(_A.UNCONFIRMED),
     (_A.UNCONFIRMED, ev.ClaimWon): _row(_A.SIMPLEX, Do.TAKE),
     (_A.UNCONFIRMED, ev.ClaimLost): _row(_A.FENCED, Do.GIVE_UP_CLAIM, Do.HOLD, Do.END),
     (_A.UNCONFIRMED, ev.ArbiterUnreachable): _row(_A.UNCONFIRMED, Do.ASK_AGAIN),
@@ -130,8 +139,6 @@ ACTIVE_TABLE: Final[Table[ActiveState]] = {
     (_A.FAILING_OVER, ev.ClaimWon): _row(_A.SIMPLEX, Do.TAKE, Do.RESUME, Do.SETTLE),
     (_A.FAILING_OVER, ev.ClaimLost): _row(_A.FENCED, Do.GIVE_UP_CLAIM, Do.FAIL, Do.END),
     (_A.FAILING_OVER, ev.ArbiterUnreachable): _row(_A.FAILING_OVER, Do.ASK_AGAIN, Do.FAIL),
-    # The claim may be recorded or not: there is nothing that could be released.
-    (_A.FAILING_OVER, ev.StopRequested): _row(_A.STOPPED, Do.GIVE_UP_CLAIM, Do.ACCEPT, Do.FINISH, Do.END),
     (_A.LEAVING, ev.FirstSealed): _row(_A.LEAVING),
     (_A.LEAVING, ev.Protected): _row(_A.LEAVING),
     (_A.LEAVING, ev.LeaveAcked): _row(_A.IDLE, Do.RESUME, Do.FINISH),
@@ -142,9 +149,11 @@ ACTIVE_TABLE: Final[Table[ActiveState]] = {
     (_A.STOPPING, ev.Drained): _row(_A.STOPPING),
     (_A.STOPPING, ev.GuestStopped): _row(_A.STOPPING),
     (_A.STOPPING, ev.LeaveAcked): _row(_A.STOPPED, Do.RELEASE_OUTPUT, Do.RELEASE, Do.FINISH, Do.END),
-    # No claim: there is no guest to go on with. A standby that is alive resumes the newest complete epoch and
-    # comes to the same end.
-    (_A.STOPPING, ev.PeerLost): _row(_A.STOPPED, Do.FINISH, Do.END),
+    (_A.STOPPING, ev.PeerLost): _row(_A.ENDING, Do.ASK),
+    (_A.ENDING, ev.ClaimWon): _row(_A.STOPPED, Do.TAKE, Do.RELEASE_OUTPUT, Do.RELEASE, Do.FINISH, Do.END),
+    # The other copy resumes the newest complete epoch; a guest that had ended by itself ends there once more.
+    (_A.ENDING, ev.ClaimLost): _row(_A.FENCED, Do.GIVE_UP_CLAIM, Do.FAIL, Do.END),
+    (_A.ENDING, ev.ArbiterUnreachable): _row(_A.ENDING, Do.ASK_AGAIN, Do.FAIL),
     **_unasked_probe_answers(ActiveState, _A.PROBING),
     **_late_events(ACTIVE_FINAL),
 }
