@@ -1,0 +1,63 @@
+# Every target sets up what it needs: Debian packages, .venv, the built package. A second call is quick.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := gcc binutils libc6-dev linux-libc-dev python3-dev python3-venv
+
+# What the built package is made of. Python sources are not in it: the install is editable.
+NATIVE := pyproject.toml setup.py $(wildcard ftd/dataplane/*.[ch] ftd/dataplane/build.py) \
+	$(wildcard ftd/vm/microvm/*.[ch] ftd/vm/microvm/guests/*)
+NATIVE := $(filter-out %.bin %__pycache__,$(NATIVE))
+
+C_SOURCES := $(wildcard ftd/dataplane/*.c ftd/vm/microvm/*.c)
+C_WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
+C_CHECKS := $(C_SOURCES:%=check-%)
+
+.PHONY: help setup demo test test-long bench check check-python check-c clean $(C_CHECKS)
+
+help:
+	@echo "make demo       two daemons, a guest, a kill: within a minute"
+	@echo "make test       all tests but the long ones"
+	@echo "make test-long  the long ones"
+	@echo "make bench      the figures of README.md, measured here"
+	@echo "make check      linters, types, layers, C warnings"
+	@echo "make setup      only what all of these need"
+	@echo "make clean      remove what was built"
+
+setup: $(STAMP)
+
+$(STAMP): $(NATIVE) tools/setup.sh
+	PACKAGES="$(PACKAGES)" tools/setup.sh $(VENV)
+	@touch $@
+
+demo: setup
+	$(BIN)/ftctl demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: setup
+	$(BIN)/python -m pytest -m long
+
+bench: setup
+	$(BIN)/python -m bench
+
+check: check-python check-c
+
+check-python: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check-c: $(C_CHECKS)
+
+$(C_CHECKS): check-%: % | setup
+	gcc -std=gnu11 -O2 -fsyntax-only $(C_WARNINGS) -Iftd/dataplane -Iftd/vm/microvm $<
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info ftd/_dataplane.c
+	find ftd -name '*.so' -delete
+	find ftd -name '*.bin' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
