@@ -1,13 +1,11 @@
 """What the cores are told: requests of operators, answers of the arbiter, reports of the data plane.
 
-Three promises of whoever reports, without which no order of decisions is safe:
+Two promises of whoever reports, without which no order of decisions is safe:
 
-- ``PeerLost`` comes after the data plane has stopped the vCPUs, shut the gate and sent its last byte to the
-peer. So a   ``FirstSealed`` always comes before it, or epoch 1 never left.
-- ``GuestStopped`` comes from a vCPU, hence before ``PeerLost`` if both happen.
-- When ``StartSync`` is carried out, what is still queued of an earlier pair is dropped: its ``PeerLost``
-would say that   the new pair's epoch 1 never left. (Without a pair, such late reports are listed and do
-nothing.)
+- ``PeerLost`` comes when the gate is shut and nothing more can be sealed or sent to the peer. So a
+  ``FirstSealed`` always comes before it, or epoch 1 never left. vCPUs may still be on their way to a stop.
+- When ``StartSync`` is carried out, what is still queued of an earlier pair is dropped: its ``PeerLost`` would
+  say that the new pair's epoch 1 never left. (Without a pair, such late reports are listed and do nothing.)
 """
 
 from __future__ import annotations
@@ -117,8 +115,8 @@ class Protected(DataPlaneEvent):
 
 @dataclass(frozen=True)
 class PeerLost(DataPlaneEvent):
-    """The peer is gone or silent, or was refused. Active: vCPUs are stopped. Standby: all that the socket
-    held has been received, and nothing is acknowledged any more."""
+    """The peer is gone or silent, or was refused. Active: the guest is being stopped. Standby: all that the
+    socket held has been received, and nothing is acknowledged any more."""
 
     reason: str
 

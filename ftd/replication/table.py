@@ -139,6 +139,9 @@ ACTIVE_TABLE: Final[Table[ActiveState]] = {
     (_A.FAILING_OVER, ev.ClaimWon): _row(_A.SIMPLEX, Do.TAKE, Do.RESUME, Do.SETTLE),
     (_A.FAILING_OVER, ev.ClaimLost): _row(_A.FENCED, Do.GIVE_UP_CLAIM, Do.FAIL, Do.END),
     (_A.FAILING_OVER, ev.ArbiterUnreachable): _row(_A.FAILING_OVER, Do.ASK_AGAIN, Do.FAIL),
+    # It ended while its vCPUs were being stopped. The claim goes on, now to keep the standby from resuming
+    # it.
+    (_A.FAILING_OVER, ev.GuestStopped): _row(_A.ENDING, Do.FAIL),
     (_A.LEAVING, ev.FirstSealed): _row(_A.LEAVING),
     (_A.LEAVING, ev.Protected): _row(_A.LEAVING),
     (_A.LEAVING, ev.LeaveAcked): _row(_A.IDLE, Do.RESUME, Do.FINISH),
@@ -150,6 +153,7 @@ ACTIVE_TABLE: Final[Table[ActiveState]] = {
     (_A.STOPPING, ev.GuestStopped): _row(_A.STOPPING),
     (_A.STOPPING, ev.LeaveAcked): _row(_A.STOPPED, Do.RELEASE_OUTPUT, Do.RELEASE, Do.FINISH, Do.END),
     (_A.STOPPING, ev.PeerLost): _row(_A.ENDING, Do.ASK),
+    (_A.ENDING, ev.GuestStopped): _row(_A.ENDING),
     (_A.ENDING, ev.ClaimWon): _row(_A.STOPPED, Do.TAKE, Do.RELEASE_OUTPUT, Do.RELEASE, Do.FINISH, Do.END),
     # The other copy resumes the newest complete epoch; a guest that had ended by itself ends there once more.
     (_A.ENDING, ev.ClaimLost): _row(_A.FENCED, Do.GIVE_UP_CLAIM, Do.FAIL, Do.END),
