@@ -4,8 +4,8 @@ Two promises of whoever reports, without which no order of decisions is safe:
 
 - ``PeerLost`` comes when the gate is shut and nothing more can be sealed or sent to the peer. So a
   ``FirstSealed`` always comes before it, or epoch 1 never left. vCPUs may still be on their way to a stop.
-- When ``StartSync`` is carried out, what is still queued of an earlier pair is dropped: its ``PeerLost`` would
-  say that the new pair's epoch 1 never left. (Without a pair, such late reports are listed and do nothing.)
+- When ``StartSync`` is carried out, what is still queued of an earlier pair is dropped: its ``PeerLost``
+  would say that the new pair's epoch 1 never left. (Without a pair, such late reports do nothing.)
 """
 
 from __future__ import annotations
