@@ -115,10 +115,10 @@ int ftd_primary_drain(ftd_primary *primary, ftd_error *error);		/* stops the gue
 int ftd_primary_handover(ftd_primary *primary, ftd_error *error);	/* after DRAINED -> HANDED_OVER */
 uint64_t ftd_primary_acked(ftd_primary *primary);
 /*
- * Ends the pair and frees it. With `go_on` the guest runs on unprotected and
- * its held output is released; without, it stays stopped and gated.
+ * Ends the pair and frees it: the guest is unprotected after it. Held output is
+ * released, or stays held for good; a stopped guest runs on, or stays stopped.
  */
-void ftd_primary_end(ftd_primary *primary, int go_on);
+void ftd_primary_end(ftd_primary *primary, int release_output, int resume_guest);
 
 /* The steps of the cycle, for a guest that someone else has stopped (period_ns = 0). */
 int ftd_primary_harvest(ftd_primary *primary, uint64_t *gfns, uint32_t gfns_max, uint32_t *count, ftd_error *error);

@@ -238,13 +238,7 @@ static void read_link(struct io *io)
 
 static void handle(struct io *io, const struct epoll_event *event)
 {
-	uint64_t ignored;
-
 	switch (event->data.u32) {
-	case TOKEN_WAKE:
-		while (read(io->wake_fd, &ignored, sizeof(ignored)) < 0 && errno == EINTR)
-			;
-		break;
 	case TOKEN_LISTENER:
 		accept_client(io);
 		break;
@@ -258,8 +252,22 @@ static void handle(struct io *io, const struct epoll_event *event)
 		read_link(io);
 		break;
 	default:
-		break;
+		break;	/* TOKEN_WAKE was for the loop */
 	}
+}
+
+/*
+ * A wake that finds `woken` set is left out, because the loop is about to look
+ * around anyway. So the descriptor is emptied first, then the flag is cleared,
+ * and only then does the loop look: a wake that comes later writes again.
+ */
+static void rearm_wake(struct io *io)
+{
+	uint64_t ignored;
+
+	while (read(io->wake_fd, &ignored, sizeof(ignored)) < 0 && errno == EINTR)
+		;
+	atomic_store(&io->woken, false);
 }
 
 static int next_timeout_ms(struct io *io)
@@ -277,7 +285,8 @@ static void *io_main(void *argument)
 	while (!atomic_load(&io->stop)) {
 		int n = epoll_wait(io->epoll_fd, events, ARRAY_SIZE(events), next_timeout_ms(io));
 
-		atomic_store(&io->woken, false);
+		if (atomic_load(&io->woken))
+			rearm_wake(io);
 		take_change(io);
 		for (int i = 0; i < n; i++)
 			handle(io, &events[i]);

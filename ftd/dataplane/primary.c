@@ -313,11 +313,13 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 {
 	struct ftd_primary *primary;
 
-	if (check_link(link, error) < 0 || check_cycle(cycle, error) < 0)
-		return NULL;
-	primary = calloc(1, sizeof(*primary));
+	error->code = 0;
+	primary = check_link(link, error) < 0 || check_cycle(cycle, error) < 0 ? NULL : calloc(1, sizeof(*primary));
 	if (!primary) {
-		ftd_fail(error, ENOMEM, "no memory for a pair");
+		if (!error->code)
+			ftd_fail(error, ENOMEM, "no memory for a pair");
+		close(link->data_fd);
+		close(link->heartbeat_fd);
 		return NULL;
 	}
 	primary->vm = vm;
@@ -340,7 +342,7 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 		return NULL;
 	}
 	if (begin(primary, error) < 0) {
-		ftd_primary_end(primary, 1);
+		ftd_primary_end(primary, 1, 1);
 		return NULL;
 	}
 	return primary;
@@ -416,13 +418,13 @@ static int command_end(struct ftd_vm *vm, void *argument)
 	return vm->logging ? vm_set_logging(vm, false) : 0;
 }
 
-void ftd_primary_end(ftd_primary *primary, int go_on)
+void ftd_primary_end(ftd_primary *primary, int release_output, int resume_guest)
 {
 	struct ftd_vm *vm = primary->vm;
 
 	pthread_mutex_lock(&primary->fate);
 	atomic_store(&primary->ending, true);
-	if (!go_on)
+	if (!release_output)
 		atomic_store(&vm->output.shut, true);
 	pthread_mutex_unlock(&primary->fate);
 	heartbeat_stop(&primary->heartbeat);
@@ -436,11 +438,11 @@ void ftd_primary_end(ftd_primary *primary, int go_on)
 	atomic_store(&primary->lost, true);	/* a leader that waits for room waits no more */
 	primary_room_made(primary);
 	vm_run_stopped(vm, command_end, NULL);
-	if (go_on) {
+	if (release_output) {
 		output_ungate(&vm->output);
 		io_wake(vm);
-		if (vm->running)
-			vm_unpark(vm);
 	}
+	if (resume_guest && vm->running)
+		vm_unpark(vm);
 	free_primary(primary);
 }

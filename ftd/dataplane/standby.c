@@ -331,6 +331,8 @@ ftd_standby *ftd_standby_start(ftd_vm *vm, const ftd_link_config *link, ftd_erro
 
 	if (!standby) {
 		ftd_fail(error, ENOMEM, "no memory for a pair");
+		close(link->data_fd);
+		close(link->heartbeat_fd);
 		return NULL;
 	}
 	standby->vm = vm;

@@ -1,0 +1,298 @@
+"""The data plane's Python face: checks lengths before each call and return codes after it.
+
+Calls release the interpreter lock. Those that wait for vCPUs or threads say so; a trio program makes them in
+a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ftd._dataplane import ffi, lib
+from ftd.dataplane.errors import DataplaneError
+from ftd.dataplane.events import Event, EventKind
+
+VM_ID_BYTES: Final = 16
+GFNS_AT_ONCE: Final = 1 << 16
+TRACKER_IDS: Final = {"ring": lib.FTD_TRACKER_RING, "bitmap": lib.FTD_TRACKER_BITMAP}
+LEAVE_ACK: Final = 10
+HANDOVER_DONE: Final = 12
+_HISTOGRAMS: Final = {"pause_ns": "pause_hist", "ack_ns": "ack_hist", "harvest_ns": "harvest_hist"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkConfig:
+    """A pair of connected sockets, handshake done, and what was agreed in it."""
+
+    vm_id: bytes
+    generation: int
+    data: socket.socket
+    heartbeat: socket.socket
+    heartbeat_interval_ms: int
+    heartbeat_timeout_ms: int
+    epoch_pages_max: int
+    parts_max: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleConfig:
+    """How checkpoints are paced. ``period_ns`` 0: by hand, with harvest, copy and seal."""
+
+    period_ns: int
+    epochs_in_flight: int
+    hot_pages_max: int
+    run_min_ns: int = 20_000
+
+
+def host_trackers(path: str = "/dev/kvm") -> frozenset[str]:
+    """Names of the trackers that this host's KVM offers. Raises DataplaneError when there is none."""
+    error, mask = ffi.new("ftd_error *"), ffi.new("uint32_t *")
+    _check(lib.ftd_kvm_check(path.encode(), mask, error), error)
+    return frozenset(name for name, number in TRACKER_IDS.items() if mask[0] >> number & 1)
+
+
+def crc32c(data: bytes, crc: int = 0) -> int:
+    """CRC32C of ``data``, continued from ``crc``."""
+    return int(lib.ftd_crc32c(crc, ffi.from_buffer(data), len(data)))
+
+
+def fault_points() -> tuple[str, ...]:
+    """Names of all points at which `arm_fault` can kill this process."""
+    names: list[str] = []
+    while (name := lib.ftd_fault_name(len(names))) != ffi.NULL:
+        names.append(ffi.string(name).decode())
+    return tuple(names)
+
+
+def arm_fault(point: str, nth: int) -> bool:
+    """This process dies by SIGKILL at the nth passage of the point. False: there is no such point."""
+    return bool(lib.ftd_fault_arm(point.encode(), nth) == 0)
+
+
+def _check(result: Any, error: Any) -> Any:
+    if result == ffi.NULL if isinstance(result, ffi.CData) else result < 0:
+        raise DataplaneError(error.code, ffi.string(error.text).decode(errors="replace"))
+    return result
+
+
+class Machine:
+    """A KVM virtual machine: memory, vCPUs, devices. Not started when it is made."""
+
+    def __init__(
+        self, *, memory_bytes: int, vcpus: int, irqchip: bool, tracker: str, epoch_pages_max: int
+    ) -> None:
+        self._error = ffi.new("ftd_error *")
+        config = ffi.new(
+            "ftd_vm_config *",
+            {
+                "memory_bytes": memory_bytes,
+                "vcpus": vcpus,
+                "irqchip": int(irqchip),
+                "tracker": TRACKER_IDS[tracker],
+                "epoch_pages_max": epoch_pages_max,
+            },
+        )
+        self._vm = _check(lib.ftd_vm_create(config, self._error), self._error)
+        self._counters = lib.ftd_vm_counters(self._vm)
+        self.memory_bytes = memory_bytes
+        self.vcpus = vcpus
+        self.tracker = tracker
+
+    @property
+    def memory(self) -> memoryview:
+        """The guest's RAM, without the hole below 4 GiB. Not valid after close()."""
+        return memoryview(ffi.buffer(lib.ftd_vm_memory(self._handle()), self.memory_bytes))
+
+    @property
+    def memory_fd(self) -> int:
+        """The memfd behind the guest's RAM; the machine's own."""
+        return int(lib.ftd_vm_memory_fd(self._handle()))
+
+    @property
+    def event_fd(self) -> int:
+        """Readable while `take_events` has something; the machine's own."""
+        return int(lib.ftd_vm_event_fd(self._handle()))
+
+    def _handle(self) -> Any:
+        if self._vm is None:
+            raise ValueError("the machine is closed")
+        return self._vm
+
+    def boot_vcpu(self, index: int, *, rip: int, rsp: int, rdi: int, rsi: int, cr3: int) -> None:
+        """First registers of a vCPU: 64-bit mode at CPL 3."""
+        _check(lib.ftd_vm_boot_vcpu(self._handle(), index, rip, rsp, rdi, rsi, cr3, self._error), self._error)
+
+    def restore_section(self, name: str, data: bytes) -> None:
+        """One section of a state blob. Before run() only."""
+        result = lib.ftd_vm_restore_section(
+            self._handle(), name.encode(), ffi.from_buffer(data), len(data), self._error
+        )
+        _check(result, self._error)
+
+    def run(self) -> None:
+        """Starts the vCPUs."""
+        _check(lib.ftd_vm_run(self._handle(), self._error), self._error)
+
+    def pause(self) -> None:
+        """Stops the vCPUs; returns when none is in the guest. Waits for vCPUs."""
+        _check(lib.ftd_vm_pause(self._handle(), self._error), self._error)
+
+    def resume(self) -> None:
+        """Lets stopped vCPUs run."""
+        _check(lib.ftd_vm_resume(self._handle(), self._error), self._error)
+
+    def kill(self) -> None:
+        """No guest instruction and no output after it returns. Waits for vCPUs."""
+        lib.ftd_vm_kill(self._handle())
+
+    def close(self) -> None:
+        """Kills and frees. The machine's primary or standby must have ended."""
+        if self._vm is not None:
+            vm, self._vm = self._vm, None
+            lib.ftd_vm_destroy(vm)
+
+    def console_listen(self, listener: socket.socket) -> None:
+        """Takes a listening socket over for the console. While the machine runs."""
+        listener.setblocking(False)
+        _check(lib.ftd_vm_console_listen(self._handle(), listener.detach(), self._error), self._error)
+
+    def serial_sink(self, fd: int) -> None:
+        """Takes a file descriptor over for the serial port's output. While the machine runs."""
+        _check(lib.ftd_vm_serial_sink(self._handle(), fd, self._error), self._error)
+
+    def take_events(self) -> list[Event]:
+        """All news since the last call, oldest first."""
+        taken, event = [], ffi.new("ftd_event *")
+        while lib.ftd_vm_next_event(self._handle(), event):
+            taken.append(Event(EventKind(event.kind), event.reason, event.epoch, event.detail))
+        return taken
+
+    def counter(self, name: str) -> int:
+        """One counter of api.h's ftd_counters."""
+        return int(getattr(self._counters, name))
+
+    def counters(self) -> dict[str, int]:
+        """All scalar counters; refused frames by their number as ``refused_N``."""
+        values: dict[str, int] = {}
+        for name, field in ffi.typeof("ftd_counters").fields:
+            if field.type.kind == "primitive":
+                values[name] = int(getattr(self._counters, name))
+        values.update((f"refused_{i}", int(n)) for i, n in enumerate(self._counters.refused) if n)
+        return values
+
+    def histogram(self, name: str) -> list[int]:
+        """All buckets of ``pause_ns``, ``ack_ns`` or ``harvest_ns``; ftd/metrics.py has the scale."""
+        return list(ffi.unpack(getattr(self._counters, _HISTOGRAMS[name]), 2048))
+
+    def start_primary(self, link: LinkConfig, cycle: CycleConfig) -> Primary:
+        """Starts the first synchronisation. Takes the sockets over, also when it fails. Waits for vCPUs."""
+        config = ffi.new("ftd_cycle_config *")
+        config.period_ns = cycle.period_ns
+        config.epochs_in_flight = cycle.epochs_in_flight
+        config.hot_pages_max = cycle.hot_pages_max
+        config.run_min_ns = cycle.run_min_ns
+        link_config = _link(link)
+        handle = lib.ftd_primary_start(self._handle(), link_config, config, self._error)
+        return Primary(_check(handle, self._error))
+
+    def start_standby(self, link: LinkConfig) -> Standby:
+        """Starts receiving into this machine's memory. Takes the sockets over, also when it fails."""
+        return Standby(_check(lib.ftd_standby_start(self._handle(), _link(link), self._error), self._error))
+
+
+def _link(link: LinkConfig) -> Any:
+    if len(link.vm_id) != VM_ID_BYTES:
+        raise ValueError(f"a VM id has {VM_ID_BYTES} bytes, not {len(link.vm_id)}")
+    config = ffi.new("ftd_link_config *")
+    config.vm_id = link.vm_id
+    config.generation = link.generation
+    config.heartbeat_interval_ms = link.heartbeat_interval_ms
+    config.heartbeat_timeout_ms = link.heartbeat_timeout_ms
+    config.epoch_pages_max = link.epoch_pages_max
+    config.parts_max = link.parts_max
+    config.data_fd, config.heartbeat_fd = link.data.detach(), link.heartbeat.detach()
+    os.set_blocking(config.data_fd, True)
+    return config
+
+
+class Primary:
+    """Active side of a pair. Of no more use after end()."""
+
+    def __init__(self, handle: Any) -> None:
+        self._primary = handle
+        self._error = ffi.new("ftd_error *")
+
+    def leave(self) -> None:
+        """Asks the standby to let go: LEAVE_ACKED, or PEER_LOST, follows. Waits for vCPUs."""
+        _check(lib.ftd_primary_leave(self._primary, self._error), self._error)
+
+    def drain(self) -> None:
+        """Stops the guest with a last epoch: DRAINED, or PEER_LOST, follows. Waits for vCPUs."""
+        _check(lib.ftd_primary_drain(self._primary, self._error), self._error)
+
+    def handover(self) -> None:
+        """After DRAINED: HANDED_OVER, or PEER_LOST, follows."""
+        _check(lib.ftd_primary_handover(self._primary, self._error), self._error)
+
+    @property
+    def acked(self) -> int:
+        """Newest epoch that the standby has acknowledged."""
+        return int(lib.ftd_primary_acked(self._primary))
+
+    def end(self, *, release_output: bool, resume_guest: bool) -> None:
+        """Ends protection and frees the pair. Waits for vCPUs and threads."""
+        primary, self._primary = self._primary, None
+        lib.ftd_primary_end(primary, int(release_output), int(resume_guest))
+
+    def harvest(self) -> list[int]:
+        """Guest frames written since the last harvest, hot set applied. Paced by hand only, guest stopped."""
+        gfns, count = ffi.new("uint64_t[]", GFNS_AT_ONCE), ffi.new("uint32_t *")
+        result = lib.ftd_primary_harvest(self._primary, gfns, GFNS_AT_ONCE, count, self._error)
+        _check(result, self._error)
+        return list(ffi.unpack(gfns, min(count[0], GFNS_AT_ONCE)))
+
+    def copy(self) -> None:
+        """Copies what was harvested, and re-arms it."""
+        _check(lib.ftd_primary_copy(self._primary, self._error), self._error)
+
+    def seal(self, state: bytes) -> int:
+        """Completes the epoch with a state blob and sends it; its number. The guest may run on after it."""
+        epoch = ffi.new("uint64_t *")
+        result = lib.ftd_primary_seal(self._primary, ffi.from_buffer(state), len(state), epoch, self._error)
+        _check(result, self._error)
+        return int(epoch[0])
+
+
+class Standby:
+    """Standby side of a pair."""
+
+    def __init__(self, handle: Any) -> None:
+        self._standby = handle
+
+    @property
+    def epoch(self) -> int:
+        """Newest committed epoch; 0: none."""
+        return int(lib.ftd_standby_epoch(self._standby))
+
+    def stop(self) -> None:
+        """No acknowledgement and no heartbeat after it; what had arrived whole is committed. Waits."""
+        lib.ftd_standby_stop(self._standby)
+
+    def state(self) -> bytes:
+        """State blob of the newest committed epoch. After stop()."""
+        length = ffi.new("uint64_t *")
+        state = lib.ftd_standby_state(self._standby, length)
+        return bytes(ffi.buffer(state, length[0]))
+
+    def answer(self, frame_type: int) -> bool:
+        """Sends LEAVE_ACK or HANDOVER_DONE. False: the primary is gone."""
+        return bool(lib.ftd_standby_answer(self._standby, frame_type) == 0)
+
+    def free(self) -> None:
+        """Closes the connections. The machine keeps its memory."""
+        if self._standby is not None:
+            standby, self._standby = self._standby, None
+            lib.ftd_standby_free(standby)

@@ -1,0 +1,1 @@
+"""Machines that ftd protects: the contract, and the microvm."""

@@ -1,0 +1,67 @@
+"""Makes microvms: new ones that boot a guest, and ones that go on from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ftd.dataplane.core import Machine, host_trackers
+from ftd.dataplane.errors import DataplaneError
+from ftd.limits import VCPUS_MAX
+from ftd.protocol.state_blob import unpack_state
+from ftd.vm.microvm.boot import boot
+
+AUTO_BITMAP_BYTES_MAX: Final = 2 << 30
+"""`auto` takes the bitmap, for its hot set, up to this much guest memory, and the ring above.
+
+Reading the bitmap costs in proportion to memory (5 µs a GiB of every pause), the hot set saves the guest
+one write fault a hot page; docs/PERFORMANCE.md has the measurement.
+"""
+STATE_BYTES_MAX: Final = 1 << 20
+# Interrupt controllers and clock before vCPUs: a restored LAPIC may raise what the IOAPIC must know of.
+_FIRST_SECTIONS: Final = ("machine", "serial", "console")
+
+
+def choose_tracker(wanted: str, memory_bytes: int) -> str:
+    """The tracker for a machine of this size. Raises DataplaneError if the host does not have it."""
+    offered = host_trackers()
+    if wanted != "auto":
+        if wanted not in offered:
+            have = ", ".join(sorted(offered)) or "none"
+            raise DataplaneError(95, f"this host's KVM has no {wanted} tracker (it has: {have})")
+        return wanted
+    preferred = ("bitmap", "ring") if memory_bytes <= AUTO_BITMAP_BYTES_MAX else ("ring", "bitmap")
+    for tracker in preferred:
+        if tracker in offered:
+            return tracker
+    raise DataplaneError(95, "this host's KVM offers neither a dirty ring nor manual dirty-log protection")
+
+
+def make(*, memory_bytes: int, vcpus: int, irqchip: bool, tracker: str, epoch_pages_max: int) -> Machine:
+    """An empty machine. Raises DataplaneError."""
+    return Machine(
+        memory_bytes=memory_bytes,
+        vcpus=vcpus,
+        irqchip=irqchip,
+        tracker=choose_tracker(tracker, memory_bytes),
+        epoch_pages_max=epoch_pages_max,
+    )
+
+
+def load(machine: Machine, image: bytes, args: Sequence[int]) -> None:
+    """Boots a bare guest in an empty machine. Raises BootError, DataplaneError."""
+    boot(machine, image, args)
+
+
+def restore(machine: Machine, state: bytes) -> None:
+    """Sets devices and vCPUs to a checkpoint whose memory the machine holds already.
+
+    Raises FrameRefused for a blob that is not one, DataplaneError for a state that KVM does not take.
+    """
+    sections = unpack_state(state, len(_FIRST_SECTIONS) + VCPUS_MAX, STATE_BYTES_MAX)
+    names = [*_FIRST_SECTIONS, *(f"vcpu{index}" for index in range(machine.vcpus))]
+    if set(names) != set(sections):
+        missing, extra = sorted(set(names) - set(sections)), sorted(set(sections) - set(names))
+        raise DataplaneError(22, f"the checkpoint lacks sections {missing} and has unknown ones {extra}")
+    for name in names:
+        machine.restore_section(name, sections[name])

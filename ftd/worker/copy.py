@@ -1,0 +1,230 @@
+"""One copy of a VM on this host: machine, decision core, and what the core's actions mean here."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from ftd.dataplane.core import HANDOVER_DONE, LEAVE_ACK, CycleConfig, Machine, Primary, Standby
+from ftd.dataplane.errors import DataplaneError
+from ftd.log import get_logger
+from ftd.protocol.control import WorkerSpec
+from ftd.protocol.refusal import FrameRefused, Refusal
+from ftd.replication import actions as act
+from ftd.replication.active import ActiveCore
+from ftd.replication.standby import StandbyCore
+from ftd.vm.microvm import machine as microvm
+from ftd.worker import faults
+from ftd.worker.claims import Claims, new_claim_id
+from ftd.worker.console import ConsoleError, listen
+from ftd.worker.pair import Pair, link_config
+
+NS_PER_S: Final = 1_000_000_000
+log = get_logger(__name__)
+
+
+class ActionFailed(Exception):
+    """An action that the copy's survival depends on could not be carried out."""
+
+
+class VmCopy:
+    """Carries actions out, one after the other. Everything that waits for native threads runs in a thread."""
+
+    def __init__(
+        self, spec: WorkerSpec, machine: Machine, core: ActiveCore | StandbyCore, claims: Claims
+    ) -> None:
+        self.spec = spec
+        self.machine = machine
+        self.core = core
+        self.claims = claims
+        self.reason = ""
+        self.ended = trio.Event()
+        self.primary: Primary | None = None
+        self.standby: Standby | None = None
+        self.pair: Pair | None = None
+        self._blob: bytes | None = None
+        self._refused_in_handshake: dict[Refusal, int] = {}
+        self._performers: Final[dict[type[act.Action], Callable[[Any], Awaitable[None]]]] = {
+            act.StartSync: self._start_sync,
+            act.GateOutput: self._nothing,
+            act.HoldGuest: self._hold_guest,
+            act.ResumeSimplex: self._resume_simplex,
+            act.ReleaseOutput: self._release_output,
+            act.SendLeave: self._send_leave,
+            act.DrainGuest: self._drain_guest,
+            act.SendHandover: self._send_handover,
+            act.ReleaseGeneration: self._release_generation,
+            act.StopForever: self._stop_forever,
+            act.StopAcknowledging: self._stop_acknowledging,
+            act.SendLeaveAck: partial(self._answer, LEAVE_ACK),
+            act.SendHandoverDone: partial(self._answer, HANDOVER_DONE),
+            act.CloseConnections: self._close_connections,
+            act.Activate: self._activate,
+            act.DropImage: self._drop_image,
+        }
+
+    async def perform(self, action: act.Action) -> None:
+        """Carries one action out. Raises ActionFailed, DataplaneError."""
+        await self._performers[type(action)](action)
+
+    def refused_in_handshake(self, refusal: Refusal) -> int:
+        """Connections that were refused before there was a pair."""
+        return self._refused_in_handshake.get(refusal, 0)
+
+    def count_refused(self, refused: dict[Refusal, int]) -> None:
+        """Adds to the above."""
+        self._refused_in_handshake.update(refused)
+
+    # ---- active side ----
+
+    async def start(self, generation: int) -> None:
+        """Boots the guest. Raises DataplaneError, BootError, ConsoleError, OSError."""
+        spec = self.spec
+        image = Path(spec.guest.image).read_bytes()
+        microvm.load(self.machine, image, spec.guest.args)
+        console = listen(spec.console) if spec.console else None
+        self.machine.run()
+        self._plug_serial()
+        if console:
+            self.machine.console_listen(console)
+        log.info("guest started", generation=generation, tracker=self.machine.tracker)
+
+    def _plug_serial(self) -> None:
+        path = Path(self.spec.socket_path).with_suffix(".serial")
+        try:
+            self.machine.serial_sink(
+                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            )
+        except OSError as error:
+            log.warning("serial output is dropped", path=str(path), reason=error.strerror)
+
+    def cycle_config(self) -> CycleConfig:
+        """How this VM is checkpointed."""
+        spec = self.spec
+        return CycleConfig(
+            period_ns=NS_PER_S // spec.checkpoint_rate_hz,
+            epochs_in_flight=spec.epochs_in_flight,
+            hot_pages_max=spec.hot_pages_max,
+        )
+
+    async def _nothing(self, _action: act.Action) -> None:
+        """The data plane has done it already."""
+
+    async def _start_sync(self, action: act.StartSync) -> None:
+        assert self.pair is not None, "EnterRequested comes with a pair"
+        pair, self.pair = self.pair, None
+        link = link_config(self.spec, action.generation, pair)
+        self.primary = await trio.to_thread.run_sync(self.machine.start_primary, link, self.cycle_config())
+        self.reason = ""
+        log.info("first synchronisation begins", peer=action.peer, generation=action.generation)
+
+    async def _hold_guest(self, _action: act.HoldGuest) -> None:
+        await trio.to_thread.run_sync(self.machine.pause)
+
+    async def _end_pair(self, *, release_output: bool, resume_guest: bool) -> None:
+        if self.primary is not None:
+            primary, self.primary = self.primary, None
+            end = partial(primary.end, release_output=release_output, resume_guest=resume_guest)
+            await trio.to_thread.run_sync(end)
+
+    async def _resume_simplex(self, action: act.ResumeSimplex) -> None:
+        faults.passed("simplex.before-resume")
+        if self.primary is None:
+            self.machine.resume()
+        await self._end_pair(release_output=True, resume_guest=True)
+        log.info("the guest runs alone", generation=action.generation)
+
+    async def _release_output(self, _action: act.ReleaseOutput) -> None:
+        await self._end_pair(release_output=True, resume_guest=False)
+
+    def _active_pair(self) -> Primary:
+        if self.primary is None:
+            raise ActionFailed("there is no pair")
+        return self.primary
+
+    async def _send_leave(self, _action: act.SendLeave) -> None:
+        await trio.to_thread.run_sync(self._active_pair().leave)
+
+    async def _drain_guest(self, _action: act.DrainGuest) -> None:
+        await trio.to_thread.run_sync(self._active_pair().drain)
+
+    async def _send_handover(self, _action: act.SendHandover) -> None:
+        self._active_pair().handover()
+
+    async def _release_generation(self, action: act.ReleaseGeneration) -> None:
+        await self.claims.release(action.generation)
+
+    async def _stop_forever(self, action: act.StopForever) -> None:
+        await self._end_pair(release_output=False, resume_guest=False)
+        await trio.to_thread.run_sync(self.machine.kill)
+        self._end(action.reason)
+
+    def _end(self, reason: str) -> None:
+        self.reason = reason
+        log.info("ended", reason=reason)
+        self.ended.set()
+
+    # ---- standby side ----
+
+    def begin_standby(self, pair: Pair) -> None:
+        """The primary came."""
+        self.standby = self.machine.start_standby(link_config(self.spec, self.core.generation, pair))
+
+    async def stop_standby(self) -> None:
+        """Acknowledge no more; whole epochs that have arrived are committed."""
+        if self.standby is not None:
+            await trio.to_thread.run_sync(self.standby.stop)
+
+    async def _stop_acknowledging(self, _action: act.StopAcknowledging) -> None:
+        await self.stop_standby()
+
+    async def _answer(self, frame_type: int, _action: act.Action) -> None:
+        if self.standby is not None:
+            self.standby.answer(frame_type)
+
+    async def _close_connections(self, _action: act.CloseConnections) -> None:
+        if self.standby is not None:
+            await self.stop_standby()
+            self._blob = self.standby.state()
+            self.standby.free()
+            self.standby = None
+
+    async def _activate(self, action: act.Activate) -> None:
+        assert isinstance(self.core, StandbyCore)
+        await self.stop_standby()
+        blob = self.standby.state() if self.standby is not None else self._blob
+        assert blob is not None, "there was a pair"
+        faults.passed("activate.before-restore")
+        try:
+            microvm.restore(self.machine, blob)
+        except (FrameRefused, DataplaneError) as error:
+            raise ActionFailed(f"the checkpoint cannot be restored: {error}") from error
+        faults.passed("activate.before-run")
+        self.machine.run()
+        faults.passed("activate.running")
+        seed = zlib.crc32(self.spec.host.encode())
+        self.core = ActiveCore.after_failover(self.core, new_claim_id=new_claim_id, jitter_seed=seed)
+        self._plug_serial()
+        self._plug_console()
+        log.info("activated", generation=action.generation, planned=action.planned, forced=action.forced)
+
+    def _plug_console(self) -> None:
+        """A guest without a console is better than no guest."""
+        if self.spec.console:
+            try:
+                self.machine.console_listen(listen(self.spec.console))
+            except ConsoleError as error:
+                self.reason = str(error)
+                log.error("the console is not reachable", reason=str(error))
+
+    async def _drop_image(self, action: act.DropImage) -> None:
+        if self.standby is not None:
+            standby, self.standby = self.standby, None
+            await trio.to_thread.run_sync(standby.free)
+        self._end(action.reason)

@@ -1,0 +1,66 @@
+"""Turns news of the data plane into events of the decision cores."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from ftd.dataplane.events import Event as News
+from ftd.dataplane.events import EventKind, LostReason
+from ftd.protocol.refusal import Refusal
+from ftd.replication import events as ev
+
+_PLAIN: Final[dict[EventKind, ev.Event]] = {
+    EventKind.FIRST_SEALED: ev.FirstSealed(),
+    EventKind.PROTECTED: ev.Protected(),
+    EventKind.LEAVE_ACKED: ev.LeaveAcked(),
+    EventKind.DRAINED: ev.Drained(),
+    EventKind.HANDED_OVER: ev.HandedOver(),
+    EventKind.FIRST_COMPLETE: ev.FirstComplete(),
+    EventKind.LEAVE: ev.Leave(),
+    EventKind.HANDOVER: ev.Handover(),
+}
+# Exit reasons of linux/kvm.h that end a guest.
+_EXITS: Final = {
+    5: "halted",
+    6: "no debugger",
+    8: "triple fault",
+    9: "invalid state",
+    17: "KVM internal error",
+}
+
+
+def event_of(news: News) -> ev.Event | None:
+    """The core's event; None for mere progress."""
+    match news.kind:
+        case EventKind.SYNC_ROUND:
+            return None
+        case EventKind.PEER_LOST:
+            return ev.PeerLost(lost_sentence(news))
+        case EventKind.GUEST_STOPPED:
+            return ev.GuestStopped(stopped_sentence(news))
+    return _PLAIN[news.kind]
+
+
+def lost_sentence(news: News) -> str:
+    """Why the peer counts as lost, for status and log."""
+    match LostReason(news.reason):
+        case LostReason.CLOSED:
+            return "connection closed"
+        case LostReason.RESET:
+            return f"connection broken ({os.strerror(news.detail)})" if news.detail else "connection broken"
+        case LostReason.SILENT:
+            return f"silent for {news.detail // 1_000_000} ms"
+        case LostReason.REFUSED:
+            return f"sent a frame that was refused ({Refusal(news.detail).label})"
+        case LostReason.OVERFLOW:
+            return f"{news.detail} dirty pages do not fit one epoch (epoch_pages_max, parts_max)"
+        case LostReason.LOCAL:
+            return f"KVM failed here ({os.strerror(abs(news.detail))})"
+
+
+def stopped_sentence(news: News) -> str:
+    """How the guest ended."""
+    if news.detail < 0:
+        return f"vCPU {news.reason}: {os.strerror(-news.detail)}"
+    return f"vCPU {news.reason}: {_EXITS.get(news.detail, f'KVM exit {news.detail}')}"

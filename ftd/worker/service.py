@@ -1,0 +1,100 @@
+"""The worker's control socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from ftd.errors import ControlError, ErrorKind
+from ftd.protocol import control
+from ftd.protocol.control import EnterWorkerParams, FailoverWorkerParams, FaultParams, Nothing, WorkerStatus
+from ftd.replication import events as ev
+from ftd.replication.states import ACTIVE_ALONE, ActiveState, StandbyState
+from ftd.transport.listen import unix_listener
+from ftd.transport.server import ControlServer
+from ftd.worker import faults, pair
+from ftd.worker.copy import VmCopy
+from ftd.worker.runner import Runner
+from ftd.worker.status import status_of
+
+
+class Service:
+    """Answers what `ftd` asks of this worker."""
+
+    def __init__(self, copy: VmCopy, runner: Runner) -> None:
+        self._copy = copy
+        self._runner = runner
+        self._entering = trio.Lock()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. Started once the socket listens."""
+        server = ControlServer(control.WORKER_METHODS)
+        server.handle(control.WORKER_STATUS, self._status)
+        server.handle(control.WORKER_ENTER, self._enter)
+        server.handle(control.WORKER_LEAVE, self._leave)
+        server.handle(control.WORKER_SWITCHOVER, self._switchover)
+        server.handle(control.WORKER_FAILOVER, self._failover)
+        server.handle(control.WORKER_STOP, self._stop)
+        server.handle(control.WORKER_FAULT, self._fault)
+        async with unix_listener(Path(self._copy.spec.socket_path)) as listener:
+            await server.serve([listener], task_status=task_status)
+
+    async def _status(self, _params: Nothing) -> WorkerStatus:
+        return status_of(self._copy)
+
+    async def _enter(self, params: EnterWorkerParams) -> Nothing:
+        copy = self._copy
+        async with self._entering:
+            if copy.core.state in ACTIVE_ALONE:
+                try:
+                    copy.pair = await pair.connect(
+                        copy.spec, copy.core.generation, params.address, params.port, params.token
+                    )
+                except pair.PairError as error:
+                    raise ControlError(ErrorKind.PEER_UNREACHABLE, str(error)) from error
+                faults.passed("enter.connected")
+            await self._runner.request(lambda number: ev.EnterRequested(number, params.peer))
+        return Nothing()
+
+    async def _leave(self, _params: Nothing) -> Nothing:
+        await self._runner.request(ev.LeaveRequested)
+        faults.passed("leave.acked")
+        return Nothing()
+
+    async def _switchover(self, _params: Nothing) -> Nothing:
+        await self._runner.request(ev.SwitchoverRequested)
+        faults.passed("switchover.done")
+        return Nothing()
+
+    async def _failover(self, params: FailoverWorkerParams) -> Nothing:
+        await self._runner.request(ev.FailoverForced if params.force else ev.FailoverRequested)
+        return Nothing()
+
+    async def _stop(self, _params: Nothing) -> Nothing:
+        copy = self._copy
+        if copy.core.state is StandbyState.STANDBY_SYNCING and copy.standby is None:
+            copy.reason = "discarded before a primary came"
+            copy.ended.set()
+        elif copy.core.state is StandbyState.STANDBY_SYNCING:
+            # Never complete: closing the pair is all that there is to undo, and the primary notices it.
+            await copy.stop_standby()
+            if copy.standby is not None and copy.standby.epoch > 0:
+                raise ControlError(ErrorKind.WRONG_STATE, "the standby has become complete")
+            copy.reason = "discarded before it was complete"
+            copy.ended.set()
+        elif not isinstance(copy.core.state, ActiveState):
+            raise ControlError(ErrorKind.WRONG_ROLE, f"this worker is a standby ({copy.core.state.value})")
+        else:
+            await self._runner.request(ev.StopRequested)
+        return Nothing()
+
+    async def _fault(self, params: FaultParams) -> Nothing:
+        if not faults.enabled():
+            raise ControlError(
+                ErrorKind.REFUSED, f"fault points are off: start ftd with {faults.ENABLE_VARIABLE}=1"
+            )
+        if not faults.arm(params.point, params.nth):
+            known = ", ".join(faults.all_points())
+            raise ControlError(ErrorKind.BAD_REQUEST, f"no fault point {params.point}; there are {known}")
+        return Nothing()
