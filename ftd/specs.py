@@ -51,6 +51,7 @@ def standby_spec(config: Config, vm: VmConfig, socket_path: str, asked: PrepareS
             "heartbeat_timeout_ms": asked.heartbeat_timeout_ms,
             "data_listen": config.host.data_address,
             "token": asked.token,
+            "peer": asked.host,
         }
     )
 

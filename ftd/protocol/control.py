@@ -116,6 +116,8 @@ class WorkerSpec(Message, frozen=True, kw_only=True):
     """Standby: the address (without a port) on which it waits for its primary's data pair."""
     token: Token | None = None
     """Standby: what the primary's HELLO must show."""
+    peer: Name | None = None
+    """Standby: the host that its primary runs on."""
     arbiter: ArbiterSpec
     force: bool = False
     """Start although the arbiter names another host as the active one."""

@@ -98,6 +98,11 @@ async def _open(open_stream: Callable[[], Awaitable[trio.SocketStream]]) -> trio
     except PermissionError as error:
         raise TransportError(TransportFailure.DENIED, "permission denied") from error
     except OSError as error:
-        # trio joins several failed addresses into one OSError without an errno; its cause has the reasons.
-        message = error.strerror or str(error.__cause__ or error)
-        raise TransportError(TransportFailure.ABSENT, message) from error
+        raise TransportError(TransportFailure.ABSENT, _reasons(error)) from error
+
+
+def _reasons(error: OSError) -> str:
+    """trio joins the failures of a name's several addresses into one error, whose cause has the reasons."""
+    cause = error.__cause__
+    errors = cause.exceptions if isinstance(cause, ExceptionGroup) else (cause or error,)
+    return "; ".join(sorted({getattr(each, "strerror", None) or str(each) for each in errors}))

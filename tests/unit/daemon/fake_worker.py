@@ -58,7 +58,7 @@ class FakeWorker:
         self.state = "idle" if spec.role == "active" else "standby_syncing"
         self.role = spec.role
         self.generation = spec.generation or 1
-        self.peer: str | None = None
+        self.peer = spec.peer
         self.link: trio.SocketStream | None = None
         self.left_while_syncing = trio.Event()
         self.stopped = trio.Event()
