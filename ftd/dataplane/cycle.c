@@ -20,7 +20,7 @@
 #include "memory_map.h"
 #include "primary.h"
 
-#define TICK_CATCH_UP_NS (50 * FTD_MS)
+#define TICK_CATCH_UP_NS (100 * FTD_MS)
 
 static struct arena *arena_to_fill(struct ftd_primary *primary)
 {
@@ -262,20 +262,25 @@ static void give_up_if_lost(struct ftd_primary *primary)
 	vm_set_logging(vm, false);
 }
 
-/* Keeps the asked-for rate on average: a tick that came late is made up for, within a bound. */
+/*
+ * Due times stay on one schedule, so that a stop that came late does not make
+ * all later ones late: the asked-for rate holds on average. What is more than
+ * TICK_CATCH_UP_NS behind is given up.
+ */
 static void set_next_tick(struct ftd_primary *primary)
 {
 	struct ftd_vm *vm = primary->vm;
-	uint64_t now = now_ns(), last = atomic_load_explicit(&vm->next_tick_ns, memory_order_relaxed);
-	uint64_t next = last + primary->cycle.period_ns;
+	uint64_t now = now_ns();
 
 	if (!primary->cycle.period_ns) {
 		atomic_store(&vm->next_tick_ns, 0);
 		return;
 	}
-	if (!last || next + TICK_CATCH_UP_NS < now)
-		next = now + primary->cycle.period_ns;
-	atomic_store_explicit(&vm->next_tick_ns, max_u64(next, now + primary->cycle.run_min_ns), memory_order_relaxed);
+	primary->due_ns += primary->cycle.period_ns;
+	if (primary->due_ns + TICK_CATCH_UP_NS < now)
+		primary->due_ns = now + primary->cycle.period_ns;
+	atomic_store_explicit(&vm->next_tick_ns, max_u64(primary->due_ns, now + primary->cycle.run_min_ns),
+			      memory_order_relaxed);
 }
 
 static void handle_error(struct ftd_primary *primary, int error)

@@ -59,6 +59,7 @@ struct ftd_primary {
 	struct page_list ship, rearm;	/* what the hot set makes of it */
 	uint32_t shipped;		/* entries of `ship` in earlier parts of this epoch */
 	uint64_t sync_limit;
+	uint64_t due_ns;		/* of the last checkpoint, on schedule */
 	struct hotset hot;
 	bool copied, failed;
 

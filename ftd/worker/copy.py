@@ -143,19 +143,19 @@ class VmCopy:
     async def _release_output(self, _action: act.ReleaseOutput) -> None:
         await self._end_pair(release_output=True, resume_guest=False)
 
-    def _active_pair(self) -> Primary:
-        if self.primary is None:
-            raise ActionFailed("there is no pair")
-        return self.primary
+    # Without a pair the next three have nobody to speak to: its start failed, and PeerLost is on its way.
 
     async def _send_leave(self, _action: act.SendLeave) -> None:
-        await trio.to_thread.run_sync(self._active_pair().leave)
+        if self.primary is not None:
+            await trio.to_thread.run_sync(self.primary.leave)
 
     async def _drain_guest(self, _action: act.DrainGuest) -> None:
-        await trio.to_thread.run_sync(self._active_pair().drain)
+        if self.primary is not None:
+            await trio.to_thread.run_sync(self.primary.drain)
 
     async def _send_handover(self, _action: act.SendHandover) -> None:
-        self._active_pair().handover()
+        if self.primary is not None:
+            self.primary.handover()
 
     async def _release_generation(self, action: act.ReleaseGeneration) -> None:
         await self.claims.release(action.generation)

@@ -114,10 +114,11 @@ class Runner:
             await self.copy.stop_standby()
         elif news.epoch > 0:
             await trio.to_thread.run_sync(self.copy.machine.pause)
-        self._news.extend(self.copy.machine.take_events())
-        for earlier in [item for item in self._news if item.kind is not EventKind.PEER_LOST]:
-            await self._deliver(earlier)
+        earlier = [*self._news, *self.copy.machine.take_events()]
         self._news.clear()
+        for item in earlier:
+            if item.kind is not EventKind.PEER_LOST:
+                await self._deliver(item)
         await self._tell(news)
 
     async def _tell(self, news: News) -> None:
