@@ -89,7 +89,7 @@ class Operations:
                 if status.state not in vm_states.ENDED_STATES:
                     message = f"VM {vm.name} has a worker here already: {status.role}, {status.state}"
                     raise ControlError(ErrorKind.WRONG_STATE, message)
-                await self._workers.stop(worker)
+                await self._workers.stop(worker, or_kill=True)
             socket_path = str(self._workers.socket_path(vm.name))
             spec = specs.active_spec(self._config, vm, socket_path, force=params.force)
             needed_bytes = specs.memory_needed_bytes(spec)
@@ -107,7 +107,7 @@ class Operations:
             vm_states.check_stop(status)
             if status.state in vm_states.ENTERED_STATES:
                 await worker.call(WORKER_LEAVE, Nothing())
-            await self._workers.stop(worker)
+            await self._workers.stop(worker, or_kill=True)
         return Nothing()
 
     async def enter(self, params: VmParams) -> Nothing:

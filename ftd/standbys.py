@@ -81,7 +81,7 @@ class Standbys:
                     f"the standby of VM {params.vm} is {state}: it may own the guest and is not discarded"
                 )
                 raise ControlError(ErrorKind.WRONG_STATE, message)
-            await self._workers.stop(worker)
+            await self._workers.stop(worker, or_kill=False)
         log.info("standby discarded", vm=params.vm)
         return Nothing()
 
@@ -120,7 +120,7 @@ class Standbys:
             if status.state not in ENDED_STATES:
                 message = f"VM {spec.vm} has a worker here already: {status.role}, {status.state}"
                 raise ControlError(ErrorKind.REFUSED, message)
-            await self._workers.stop(worker)
+            await self._workers.stop(worker, or_kill=True)
         needed_bytes = specs.memory_needed_bytes(spec)
         statuses, _ = await self._workers.statuses()
         held = [status.memory_bytes for status in statuses if status.role == "standby"]

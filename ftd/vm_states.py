@@ -7,8 +7,8 @@ from ftd.protocol.control import WorkerStatus
 
 UNPROTECTED_STATES: Final = frozenset({"idle", "simplex"})
 ENTERED_STATES: Final = frozenset({"syncing", "protected"})
-# The guest has left this host for good; what remains of the worker may be cleared away.
-ENDED_STATES: Final = frozenset({"discarded", "switched_over", "fenced"})
+# This host has no guest of the VM any more; what remains of the worker may be cleared away.
+ENDED_STATES: Final = frozenset({"discarded", "switched_over", "fenced", "stopped"})
 
 
 def check_enter(status: WorkerStatus) -> None:

@@ -34,6 +34,8 @@ R = TypeVar("R", bound=Message)
 READY_FD: Final = 3
 READY_REPORT_BYTES_MAX: Final = 65536
 LOG_TAIL_LINES: Final = 5
+LOG_TAIL_CHARACTERS: Final = 1000
+CLEAN_END: Final = "ended by itself"
 # Between the close of a dying worker's sockets and its end lies the return of its memory.
 ENDING_S: Final = 2.0
 # A worker is no service of systemd's: it must not speak in ftd's name.
@@ -99,7 +101,7 @@ class Worker:
             os.close(self.pidfd)
         assert ended is not None, "only WNOHANG returns None"
         if ended.si_code == os.CLD_EXITED:
-            return f"exited with code {ended.si_status}"
+            return f"exited with code {ended.si_status}" if ended.si_status else CLEAN_END
         return f"killed by {signal.Signals(ended.si_status).name}"
 
 
@@ -197,7 +199,7 @@ def log_tail(path: Path) -> str:
         lines = path.read_text(errors="replace").splitlines()
     except OSError as error:
         return f"(no log: {error.strerror})"
-    return " | ".join(lines[-LOG_TAIL_LINES:]) or "(nothing)"
+    return " | ".join(lines[-LOG_TAIL_LINES:])[-LOG_TAIL_CHARACTERS:] or "(nothing)"
 
 
 async def adopt(spec_path: Path, socket_path: Path, log_path: Path) -> Worker | None:

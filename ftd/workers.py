@@ -11,7 +11,7 @@ from ftd.errors import ControlError, ErrorKind
 from ftd.limits import WORKER_STOP_DEADLINE_S
 from ftd.log import get_logger
 from ftd.protocol.control import WORKER_STOP, Nothing, WorkerSpec, WorkerStatus
-from ftd.worker_process import Worker, WorkerGone
+from ftd.worker_process import CLEAN_END, Worker, WorkerGone, log_tail
 
 log = get_logger(__name__)
 
@@ -66,23 +66,24 @@ class Workers:
         try:
             return await worker_process.wait_ready(worker, ready_read)
         except ControlError:
-            await self._wait_gone(worker)
+            await self._wait_gone(worker, or_kill=True)
             raise
 
-    async def stop(self, worker: Worker) -> None:
-        """Ends a worker and its guest: asks it, then kills it. Returns when it is gone.
+    async def stop(self, worker: Worker, *, or_kill: bool) -> None:
+        """Asks a worker to end, and its guest with it; returns when it is gone.
 
-        Raises ControlError when the worker refuses.
+        With `or_kill` one that is wedged is killed: not for a standby, which may have come to own the guest
+        since it was asked. Raises ControlError when the worker refuses or, without `or_kill`, is wedged.
         """
         try:
             await worker.call(WORKER_STOP, Nothing())
         except WorkerGone:
             pass  # it may end before its answer is on the way
         except ControlError as error:
-            if error.kind is not ErrorKind.TIMEOUT:
+            if error.kind is not ErrorKind.TIMEOUT or not or_kill:
                 raise
             log.warning("a worker does not answer a stop", vm=worker.spec.vm, pid=worker.pid)
-        await self._wait_gone(worker)
+        await self._wait_gone(worker, or_kill=or_kill)
 
     async def statuses(self) -> tuple[list[WorkerStatus], dict[str, ControlError]]:
         """Asks all workers at once: the answers by VM name, and why the others gave none."""
@@ -119,9 +120,10 @@ class Workers:
         """Waits for one worker's end. Never asks the worker: a busy one is not a dead one."""
         how = await worker.reap()
         vm = worker.spec.vm
-        log.warning(
-            "worker gone", vm=vm, pid=worker.pid, how=how, last_words=worker_process.log_tail(worker.log_path)
-        )
+        if how == CLEAN_END:
+            log.info("worker ended", vm=vm, pid=worker.pid)
+        else:
+            log.warning("worker gone", vm=vm, pid=worker.pid, how=how, said=log_tail(worker.log_path))
         del self._workers[vm]
         for path in (self.socket_path(vm), self._spec_path(vm)):
             with suppress(FileNotFoundError):
@@ -129,13 +131,17 @@ class Workers:
         worker.gone.set()
         self._changed()
 
-    async def _wait_gone(self, worker: Worker) -> None:
+    async def _wait_gone(self, worker: Worker, *, or_kill: bool) -> None:
         with trio.move_on_after(WORKER_STOP_DEADLINE_S):
             await worker.gone.wait()
-        if not worker.gone.is_set():
-            log.error("a worker does not end and is killed", vm=worker.spec.vm, pid=worker.pid)
-            worker.kill()
-            await worker.gone.wait()
+        if worker.gone.is_set():
+            return
+        vm, pid = worker.spec.vm, worker.pid
+        if not or_kill:
+            raise ControlError(ErrorKind.TIMEOUT, f"the worker of VM {vm} (pid {pid}) does not end")
+        log.error("a worker does not end and is killed", vm=vm, pid=pid)
+        worker.kill()
+        await worker.gone.wait()
 
     def _spec_path(self, vm: str) -> Path:
         return self._directory / f"{vm}.spec"

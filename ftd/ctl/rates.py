@@ -21,6 +21,7 @@ class Rates:
     checkpoints_per_s: float
     """Active: acknowledged. Standby: received whole."""
     pages_per_epoch: float | None
+    """None on a standby, which does not count them."""
     megabytes_per_s: float
     stalls: int
     """Times that the guest waited for the standby or the link."""
@@ -33,8 +34,8 @@ def rates(new: WorkerStatus, old: WorkerStatus) -> Rates:
     if old.pid != new.pid:
         old = _zeroed(old, new)
     seconds = max(new.stamp_ns - old.stamp_ns, 1) / 1e9
+    sealed = _grown(new, old, "epochs_sealed") if new.role == "active" else 0
     counted = "epochs_acked" if new.role == "active" else "epochs_received"
-    sealed = _grown(new, old, "epochs_sealed" if new.role == "active" else "epochs_received")
     return Rates(
         checkpoints_per_s=_grown(new, old, counted) / seconds,
         pages_per_epoch=_grown(new, old, "pages") / sealed if sealed else None,
