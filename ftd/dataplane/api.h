@@ -120,7 +120,11 @@ uint64_t ftd_primary_acked(ftd_primary *primary);
  */
 void ftd_primary_end(ftd_primary *primary, int release_output, int resume_guest);
 
-/* The steps of the cycle, for a guest that someone else has stopped (period_ns = 0). */
+/*
+ * The steps of the cycle, for a guest that someone else has stopped (period_ns
+ * = 0). A guest of ours whose dirty ring fills up between two checkpoints stops
+ * by itself until it is resumed.
+ */
 int ftd_primary_harvest(ftd_primary *primary, uint64_t *gfns, uint32_t gfns_max, uint32_t *count, ftd_error *error);
 int ftd_primary_copy(ftd_primary *primary, ftd_error *error);
 int ftd_primary_seal(ftd_primary *primary, const void *state, uint32_t state_len, uint64_t *epoch, ftd_error *error);
@@ -136,7 +140,8 @@ void ftd_standby_stop(ftd_standby *standby);
 uint64_t ftd_standby_epoch(ftd_standby *standby);	/* newest committed; 0: none */
 const void *ftd_standby_state(ftd_standby *standby, uint64_t *length);	/* after stop */
 int ftd_standby_answer(ftd_standby *standby, uint32_t type);	/* LEAVE_ACK or HANDOVER_DONE; best effort */
-void ftd_standby_free(ftd_standby *standby);
+void ftd_standby_close(ftd_standby *standby);	/* the peer sees its end closed */
+void ftd_standby_free(ftd_standby *standby);	/* gives back staging memory: takes milliseconds */
 
 /* ---- tests and diagnosis ---- */
 int ftd_fault_arm(const char *point, uint64_t nth);	/* SIGKILL to ourselves at the nth passage; -1: unknown */

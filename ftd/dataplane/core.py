@@ -291,8 +291,12 @@ class Standby:
         """Sends LEAVE_ACK or HANDOVER_DONE. False: the primary is gone."""
         return bool(lib.ftd_standby_answer(self._standby, frame_type) == 0)
 
+    def close(self) -> None:
+        """stop(), and the primary sees its connections closed."""
+        lib.ftd_standby_close(self._standby)
+
     def free(self) -> None:
-        """Closes the connections. The machine keeps its memory."""
+        """Gives staging memory back: takes milliseconds. The machine keeps its own memory."""
         if self._standby is not None:
             standby, self._standby = self._standby, None
             lib.ftd_standby_free(standby)

@@ -47,12 +47,7 @@ static bool has_room(struct ftd_primary *primary)
 static bool wait_for(struct ftd_primary *primary, bool (*condition)(struct ftd_primary *), bool patient)
 {
 	struct ftd_vm *vm = primary->vm;
-	uint64_t began;
 
-	if (condition(primary))
-		return true;
-	began = now_ns();
-	count(&vm->counters->stalls, 1);
 	for (;;) {
 		uint32_t room = atomic_load(&primary->room);
 
@@ -64,8 +59,23 @@ static bool wait_for(struct ftd_primary *primary, bool (*condition)(struct ftd_p
 		futex_wait(&primary->room, room, 10 * FTD_MS);
 	}
 	atomic_store(&primary->room_wanted, 0);
-	count(&vm->counters->stall_ns, now_ns() - began);
 	return condition(primary) && !atomic_load(&primary->lost);
+}
+
+/* The same, counted: the guest waits because link or standby are slower than it writes. */
+static bool wait_for_room(struct ftd_primary *primary, bool (*room)(struct ftd_primary *), bool patient)
+{
+	ftd_counters *counters = primary->vm->counters;
+	uint64_t began;
+	bool made;
+
+	if (room(primary))
+		return true;
+	began = now_ns();
+	made = wait_for(primary, room, patient);
+	count(&counters->stalls, 1);
+	count(&counters->stall_ns, now_ns() - began);
+	return made;
 }
 
 static void queue_arena(struct ftd_primary *primary)
@@ -170,13 +180,13 @@ static int copy_step(struct ftd_primary *primary)
 	uint64_t began = now_ns();
 
 	while (primary->ship.count - primary->shipped > capacity) {
-		if (!wait_for(primary, arena_is_free, true))
+		if (!wait_for_room(primary, arena_is_free, true))
 			return -EPIPE;
 		fill_arena(primary, capacity);
 		count(&primary->vm->counters->parts, 1);
 		queue_arena(primary);
 	}
-	if (!wait_for(primary, arena_is_free, true))
+	if (!wait_for_room(primary, arena_is_free, true))
 		return -EPIPE;
 	fill_arena(primary, primary->ship.count - primary->shipped);
 	primary->copied = true;
@@ -258,8 +268,10 @@ static void give_up_if_lost(struct ftd_primary *primary)
 	}
 	/* The standby never had a whole epoch: nobody else can have this guest. */
 	vm->mode = MODE_PLAIN;
-	vm->marking = false;
 	vm_set_logging(vm, false);
+	pthread_mutex_lock(&vm->devices);
+	vm->marking = false;
+	pthread_mutex_unlock(&vm->devices);
 }
 
 /*
@@ -300,19 +312,18 @@ static bool still_wanted(struct ftd_primary *primary)
 	return primary->cycle.period_ns && !(drain && atomic_load(&primary->sealed) >= drain);
 }
 
-void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns, uint32_t requests)
+void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns)
 {
 	struct ftd_vm *vm = primary->vm;
 	int error;
 
-	(void)requests;
 	if (atomic_load(&primary->lost)) {
 		give_up_if_lost(primary);
 		return;
 	}
 	if (!still_wanted(primary))
 		return;
-	if (!wait_for(primary, has_room, false)) {
+	if (!wait_for_room(primary, has_room, false)) {
 		if (atomic_load(&primary->lost))
 			give_up_if_lost(primary);
 		return;	/* the command comes first; the tick is still due */
@@ -461,7 +472,7 @@ int ftd_primary_harvest(ftd_primary *primary, uint64_t *gfns, uint32_t gfns_max,
 
 	if (primary->cycle.period_ns || !primary->first_sealed)
 		return ftd_fail(error, EINVAL, "the cycle is not paced by hand, or memory is not synchronised yet");
-	if (!wait_for(primary, has_room, false))
+	if (!wait_for_room(primary, has_room, false))
 		return ftd_fail(error, EPIPE, "the standby is lost");
 	pthread_mutex_lock(&vm->devices);
 	code = harvest_step(primary);

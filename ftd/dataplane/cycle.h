@@ -9,8 +9,8 @@ struct ftd_primary;
 
 /* MODE_SYNC: learn what was written, hold the guest back if it must be, or seal epoch 1. */
 void cycle_sync_stop(struct ftd_primary *primary);
-/* MODE_CYCLE: seal an epoch. `left_guest_ns`: when the leader's vCPU left the guest. */
-void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns, uint32_t requests);
+/* MODE_CYCLE: seal an epoch. `left_guest_ns`: when the first vCPU left the guest. */
+void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns);
 /* A call into KVM failed: protection ends. */
 void cycle_failed(struct ftd_primary *primary, int error);
 

@@ -14,7 +14,7 @@ struct beat_stream {
 	char in[BUFFERED_FRAMES * sizeof(struct frame_header)];
 	char out[BUFFERED_FRAMES * sizeof(struct frame_header)];
 	size_t in_len, out_len;
-	bool broken;	/* reset: no more heartbeats, the timeout decides */
+	bool broken;	/* no more heartbeats: the timeout decides */
 };
 
 static void report(struct heartbeat *heartbeat, uint32_t reason, int64_t detail)
@@ -89,12 +89,14 @@ static void receive(struct heartbeat *heartbeat, struct beat_stream *stream)
 			return;
 		stream->broken = true;
 		/*
-		 * A reset says that something between the hosts, or the peer's
-		 * kernel, gave the connection up. The active side asks the arbiter
-		 * at once. A standby waits out the timeout: until then a primary
-		 * that lives may still let acknowledged output go.
+		 * ECONNRESET: the peer's socket is gone, as with a close; its kernel
+		 * resets instead of closing when something was left unread, which is
+		 * how most killed processes end. Other errors (no route, timed out)
+		 * come from the path between: the active side asks the arbiter at
+		 * once, a standby waits out the timeout, because a primary that
+		 * lives may until then let acknowledged output go.
 		 */
-		if (!heartbeat->standby)
+		if (errno == ECONNRESET || !heartbeat->standby)
 			report(heartbeat, FTD_LOST_RESET, errno);
 		return;
 	}

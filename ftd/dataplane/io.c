@@ -152,9 +152,9 @@ static void release_output(struct io *io)
 	watch_client(io, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
 	if (released) {
 		fault_point(FAULT_ACK_RELEASED);
-		/* The guest may have had to wait for room in the ring. */
 		pthread_mutex_lock(&vm->devices);
-		console_transmit(vm);
+		if (vm->transmit_waits)
+			console_transmit(vm);
 		pthread_mutex_unlock(&vm->devices);
 	}
 }

@@ -350,13 +350,21 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 
 /* ---- the ends ---- */
 
+/* With all vCPUs out of the guest. */
+static int stop_tracking(struct ftd_vm *vm)
+{
+	pthread_mutex_lock(&vm->devices);
+	vm->marking = false;
+	pthread_mutex_unlock(&vm->devices);
+	atomic_store(&vm->next_tick_ns, 0);
+	return vm->logging ? vm_set_logging(vm, false) : 0;
+}
+
 static int command_mute(struct ftd_vm *vm, void *argument)
 {
 	(void)argument;
 	vm->mode = MODE_MUTE;
-	vm->marking = false;
-	atomic_store(&vm->next_tick_ns, 0);
-	return 0;
+	return stop_tracking(vm);
 }
 
 int ftd_primary_leave(ftd_primary *primary, ftd_error *error)
@@ -411,11 +419,9 @@ static int command_end(struct ftd_vm *vm, void *argument)
 {
 	(void)argument;
 	vm->mode = MODE_PLAIN;
-	vm->marking = false;
 	vm->park_wanted = false;
 	vm->primary = NULL;
-	atomic_store(&vm->next_tick_ns, 0);
-	return vm->logging ? vm_set_logging(vm, false) : 0;
+	return stop_tracking(vm);
 }
 
 void ftd_primary_end(ftd_primary *primary, int release_output, int resume_guest)

@@ -71,7 +71,7 @@ struct ftd_primary {
 	char *batch;			/* a frame being built: header, list, pages */
 
 	pthread_mutex_t fate;		/* orders "first epoch sealed" against "peer lost" */
-	bool first_sealed;
+	_Atomic bool first_sealed;
 	_Atomic bool lost;
 	_Atomic bool ending;
 

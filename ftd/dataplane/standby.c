@@ -84,12 +84,14 @@ static bool receive(struct ftd_standby *standby, void *to, size_t length)
 			continue;
 		if (n <= 0) {
 			/*
-			 * A closed connection means that the primary is gone, or
-			 * has shut its gate before it closed. Anything else leaves
-			 * the verdict to the heartbeat.
+			 * A connection that was closed or reset means that the
+			 * primary is gone, or shut its gate before it closed. Any
+			 * other error leaves the verdict to the heartbeat.
 			 */
 			if (n == 0)
 				standby_lost(standby, FTD_LOST_CLOSED, 0);
+			else if (errno == ECONNRESET)
+				standby_lost(standby, FTD_LOST_RESET, errno);
 			return false;
 		}
 		p += n;
@@ -377,6 +379,13 @@ void ftd_standby_stop(ftd_standby *standby)
 	shutdown(standby->link.data_fd, SHUT_RD);
 	pthread_join(standby->thread, NULL);
 	standby->started = false;
+}
+
+void ftd_standby_close(ftd_standby *standby)
+{
+	ftd_standby_stop(standby);
+	shutdown(standby->link.data_fd, SHUT_RDWR);
+	shutdown(standby->link.heartbeat_fd, SHUT_RDWR);
 }
 
 uint64_t ftd_standby_epoch(ftd_standby *standby)

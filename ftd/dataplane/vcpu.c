@@ -136,7 +136,10 @@ static void lead(struct vcpu *vcpu)
 {
 	struct ftd_vm *vm = vcpu->vm;
 	uint32_t requests = atomic_exchange(&vm->requests, 0);
+	uint64_t left_guest_ns = vcpu->left_guest_ns;
 
+	for (uint32_t i = 0; i < vm->vcpu_count; i++)
+		left_guest_ns = min_u64(left_guest_ns, vm->vcpus[i].left_guest_ns);
 	if (requests & STOP_COMMAND) {
 		pthread_mutex_lock(&vm->parking);
 		run_command(vm);
@@ -145,7 +148,9 @@ static void lead(struct vcpu *vcpu)
 	if (vm->mode == MODE_SYNC)
 		cycle_sync_stop(vm->primary);
 	else if (vm->mode == MODE_CYCLE)
-		cycle_stop(vm->primary, vcpu->left_guest_ns, requests);
+		cycle_stop(vm->primary, left_guest_ns);
+	else if (vm->logging && (requests & STOP_RING_FULL))
+		vm->park_wanted = true;	/* paced by hand: the guest waits for whoever paces it */
 	if (vm->park_wanted)
 		park(vm);
 }
@@ -202,8 +207,12 @@ static void stop_point(struct vcpu *vcpu)
 	int error = 0;
 
 	vcpu->left_guest_ns = now_ns();
-	if (!stop_is_due(vcpu))
+	if (!stop_is_due(vcpu)) {
+		/* Should this have been the timer after all, it is set again. */
+		vcpu->armed_for_ns = 0;
+		arm_timer(vcpu);
 		return;
+	}
 	if (vm->mode == MODE_SYNC || vm->mode == MODE_CYCLE)
 		error = state_capture_vcpu(vcpu);
 	if (error)

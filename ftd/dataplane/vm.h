@@ -112,6 +112,7 @@ struct ftd_vm {
 	uint64_t marked[DEVICE_MARKS_MAX];
 	uint32_t marked_count;
 	bool marking;
+	bool transmit_waits;	/* the guest's output did not fit the ring */
 
 	struct output output;
 	struct io *io;

@@ -48,7 +48,6 @@ class VmCopy:
         self.primary: Primary | None = None
         self.standby: Standby | None = None
         self.pair: Pair | None = None
-        self._blob: bytes | None = None
         self._refused_in_handshake: dict[Refusal, int] = {}
         self._performers: Final[dict[type[act.Action], Callable[[Any], Awaitable[None]]]] = {
             act.StartSync: self._start_sync,
@@ -190,16 +189,20 @@ class VmCopy:
 
     async def _close_connections(self, _action: act.CloseConnections) -> None:
         if self.standby is not None:
-            await self.stop_standby()
-            self._blob = self.standby.state()
-            self.standby.free()
-            self.standby = None
+            await trio.to_thread.run_sync(self.standby.close)
+            self._retire_standby()
+
+    def _retire_standby(self) -> None:
+        """Once the guest runs, nothing of the standby is needed; before, its memory is not worth the wait."""
+        if self.standby is not None and isinstance(self.core, ActiveCore):
+            standby, self.standby = self.standby, None
+            trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, standby.free)
 
     async def _activate(self, action: act.Activate) -> None:
         assert isinstance(self.core, StandbyCore)
+        assert self.standby is not None, "only a standby with a whole epoch activates"
         await self.stop_standby()
-        blob = self.standby.state() if self.standby is not None else self._blob
-        assert blob is not None, "there was a pair"
+        blob = self.standby.state()
         faults.passed("activate.before-restore")
         try:
             microvm.restore(self.machine, blob)
@@ -210,8 +213,10 @@ class VmCopy:
         faults.passed("activate.running")
         seed = zlib.crc32(self.spec.host.encode())
         self.core = ActiveCore.after_failover(self.core, new_claim_id=new_claim_id, jitter_seed=seed)
-        self._plug_serial()
         self._plug_console()
+        self._plug_serial()
+        if not action.planned:  # a planned one still has to say so to the old primary
+            self._retire_standby()
         log.info("activated", generation=action.generation, planned=action.planned, forced=action.forced)
 
     def _plug_console(self) -> None:

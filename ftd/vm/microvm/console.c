@@ -151,8 +151,10 @@ static bool transmit_chain(struct ftd_vm *vm, struct virtqueue *queue, uint16_t 
 		break_device(vm);
 		return false;
 	}
-	if ((uint64_t)length > output_room(channel))
-		return false;	/* later: the gate is full */
+	if ((uint64_t)length > output_room(channel)) {
+		vm->transmit_waits = true;	/* for the gate to open */
+		return false;
+	}
 	for (uint16_t at = head;; at = descriptor.next) {
 		const void *data;
 
@@ -177,6 +179,7 @@ void console_transmit(struct ftd_vm *vm)
 	bool any = false;
 	uint16_t head;
 
+	vm->transmit_waits = false;
 	while (usable(&vm->console, queue) && vm_mark_room(vm) >= CHAIN_PAGES_MAX && offered(vm, queue)) {
 		if (!first_of_chain(vm, queue, &head)) {
 			break_device(vm);
