@@ -14,7 +14,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from replication_copies import VM, Copy, Item, Link, Message, ModelArbiter, Move, PromiseBroken
+from tests.unit.replication.replication_copies import VM, Copy, Item, Link, Message, ModelArbiter, Move, PromiseBroken
 
 from ftd.replication import actions as act
 from ftd.replication import events as ev

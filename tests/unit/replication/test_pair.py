@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replication_copies import PromiseBroken
-from replication_world import World
+from tests.unit.replication.replication_copies import PromiseBroken
+from tests.unit.replication.replication_world import World
 
 from ftd.replication import events as ev
 from ftd.replication.active import ActiveCore
