@@ -43,8 +43,10 @@ HEARTBEAT_TIMEOUT_MS_MAX: Final = 60_000
 HEARTBEATS_PER_TIMEOUT_MIN: Final = 3
 CONNECT_TIMEOUT_S_MAX: Final = 300
 
-# Supervision by ftd. A start may have to populate and register all of a guest's memory; a stop frees it.
+# Supervision by ftd. A stop has to free all of a guest's memory.
 WORKER_READY_DEADLINE_S: Final = 60.0
+# A standby allocates all of its guest's memory before it is ready; slow machines manage 200 MB/s.
+STANDBY_RESERVE_BYTES_PER_S: Final = 100 << 20
 WORKER_STATUS_DEADLINE_S: Final = 2.0
 WORKER_STOP_DEADLINE_S: Final = 20.0
 # First synchronisation, leave and switchover end by themselves (a silent peer is noticed by heartbeats);
@@ -52,6 +54,12 @@ WORKER_STOP_DEADLINE_S: Final = 20.0
 WORKER_LONG_DEADLINE_S: Final = 3600.0
 # Memory that a host keeps for itself when it is asked to hold a standby.
 HOST_RESERVE_BYTES: Final = 128 << 20
+
+
+def ready_deadline_s(memory_bytes: int) -> float:
+    """How long a worker may take until it is ready."""
+    return WORKER_READY_DEADLINE_S + memory_bytes / STANDBY_RESERVE_BYTES_PER_S
+
 
 assert EPOCH_PAGES_MAX * PAGE_BYTES < 1 << 32, "pages_len of a data frame has 32 bits"
 assert EPOCH_PAGES_MIN <= EPOCH_PAGES_MAX

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from ftd.config import Address
 from ftd.errors import ControlError, ErrorKind
+from ftd.limits import ready_deadline_s
 from ftd.protocol.control import PROTOCOL_VERSION, Message, Method
 from ftd.protocol.control_peer import (
     DISCARD_STANDBY,
@@ -35,16 +36,17 @@ class Peer:
 
     async def prepare_standby(self, params: PrepareStandbyParams) -> StandbyPrepared:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
-        return await self._call(PREPARE_STANDBY, params)
+        deadline_s = PREPARE_STANDBY.deadline_s + ready_deadline_s(params.shape.memory_bytes)
+        return await self._call(PREPARE_STANDBY, params, deadline_s=deadline_s)
 
     async def discard_standby(self, params: DiscardStandbyParams) -> None:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
         await self._call(DISCARD_STANDBY, params)
 
-    async def _call(self, method: Method[P, R], params: P) -> R:
+    async def _call(self, method: Method[P, R], params: P, *, deadline_s: float | None = None) -> R:
         try:
             async with self._greeted() as connection:
-                return await connection.call(method, params)
+                return await connection.call(method, params, deadline_s=deadline_s)
         except TransportError as error:
             raise ControlError(
                 ErrorKind.PEER_UNREACHABLE,

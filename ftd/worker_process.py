@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import trio
 
 from ftd.errors import ControlError, ErrorKind
-from ftd.limits import WORKER_READY_DEADLINE_S
+from ftd.limits import ready_deadline_s
 from ftd.protocol import envelope
 from ftd.protocol.control import (
     WORKER_STATUS,
@@ -152,10 +152,10 @@ async def wait_ready(worker: Worker, ready_read: int) -> int:
     Raises the worker's own refusal, or a ControlError with the end of its log when it died or hangs. In
     either case the process is on its way out.
     """
-    report = bytearray()
+    report, deadline_s = bytearray(), ready_deadline_s(worker.spec.memory_bytes)
     try:
         async with trio.lowlevel.FdStream(ready_read) as pipe:
-            with trio.fail_after(WORKER_READY_DEADLINE_S):
+            with trio.fail_after(deadline_s):
                 while chunk := await pipe.receive_some(4096):
                     report += chunk
                     if len(report) > READY_REPORT_BYTES_MAX:
@@ -163,7 +163,7 @@ async def wait_ready(worker: Worker, ready_read: int) -> int:
         return _port_in(bytes(report), worker)
     except trio.TooSlowError:
         worker.kill()
-        why = f"was not ready within {WORKER_READY_DEADLINE_S:g} s"
+        why = f"was not ready within {deadline_s:.0f} s"
     except envelope.FrameError as error:
         worker.kill()
         why = f"gave a ready report that cannot be read: {error}"

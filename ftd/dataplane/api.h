@@ -75,6 +75,7 @@ ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error);
 void ftd_vm_destroy(ftd_vm *vm);	/* kills it first if it runs */
 void *ftd_vm_memory(ftd_vm *vm);
 int ftd_vm_memory_fd(ftd_vm *vm);
+int ftd_vm_reserve(ftd_vm *vm, ftd_error *error);	/* allocates all memory now; about a second for 1 to 4 GiB */
 /* Long mode at CPL 3, flat; docs/MICROVM.md. Before ftd_vm_run only. */
 int ftd_vm_boot_vcpu(ftd_vm *vm, uint32_t index, uint64_t rip, uint64_t rsp, uint64_t rdi, uint64_t rsi,
 		     uint64_t cr3, ftd_error *error);

@@ -38,24 +38,17 @@ int send_all(int fd, const void *data, size_t length)
 	return 1;
 }
 
-int recv_all(int fd, void *data, size_t length)
+void iov_advance(struct iovec **iov, int *iov_count, size_t done)
 {
-	char *p = data;
-
-	while (length > 0) {
-		ssize_t n = recv(fd, p, length, MSG_WAITALL);
-
-		if (n == 0)
-			return 0;
-		if (n < 0) {
-			if (errno == EINTR)
-				continue;
-			return -1;
-		}
-		p += n;
-		length -= (size_t)n;
+	while (*iov_count > 0 && done >= (*iov)->iov_len) {
+		done -= (*iov)->iov_len;
+		(*iov)++;
+		(*iov_count)--;
 	}
-	return 1;
+	if (*iov_count > 0) {
+		(*iov)->iov_base = (char *)(*iov)->iov_base + done;
+		(*iov)->iov_len -= done;
+	}
 }
 
 int sendv_all(int fd, struct iovec *iov, int iov_count)
@@ -69,15 +62,7 @@ int sendv_all(int fd, struct iovec *iov, int iov_count)
 				continue;
 			return -1;
 		}
-		while (iov_count > 0 && (size_t)n >= iov->iov_len) {
-			n -= (ssize_t)iov->iov_len;
-			iov++;
-			iov_count--;
-		}
-		if (iov_count > 0) {
-			iov->iov_base = (char *)iov->iov_base + n;
-			iov->iov_len -= (size_t)n;
-		}
+		iov_advance(&iov, &iov_count, (size_t)n);
 	}
 	return 1;
 }

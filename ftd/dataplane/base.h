@@ -86,14 +86,12 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/*
- * Sends or receives all of it. 1: done, 0: the peer closed (receive only),
- * -1: errno. EINTR is retried.
- */
+/* Sends all of it. 1: done, -1: errno. EINTR is retried; `iov` is used up. */
 int send_all(int fd, const void *data, size_t length);
-int recv_all(int fd, void *data, size_t length);
 struct iovec;
 int sendv_all(int fd, struct iovec *iov, int count);
+/* Moves past the first `done` bytes. */
+void iov_advance(struct iovec **iov, int *iov_count, size_t done);
 
 /* Zeroed, prefaulted, page-aligned memory that no later call has to allocate. NULL: errno is set. */
 void *reserve_pages(size_t bytes);

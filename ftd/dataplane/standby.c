@@ -69,16 +69,22 @@ static bool refuse(struct ftd_standby *standby, enum refusal refusal)
 }
 
 /*
- * Receives exactly `length` bytes. While stopping it takes only what the
+ * Receives all that `iov` asks for. While stopping it takes only what the
  * socket already holds: the epoch that is whole there still counts.
  */
-static bool receive(struct ftd_standby *standby, void *to, size_t length)
+static bool receivev(struct ftd_standby *standby, struct iovec *iov, int parts)
 {
-	char *p = to;
+	while (parts > 0) {
+		struct msghdr message = { .msg_iov = iov, .msg_iovlen = (size_t)parts };
+		int flags = atomic_load(&standby->stopping) ? MSG_DONTWAIT : MSG_WAITALL;
+		ssize_t n;
 
-	while (length > 0) {
-		int flags = atomic_load(&standby->stopping) ? MSG_DONTWAIT : 0;
-		ssize_t n = recv(standby->link.data_fd, p, length, flags);
+		if (iov->iov_len == 0) {	/* also: a receive of nothing would look like the end */
+			iov++;
+			parts--;
+			continue;
+		}
+		n = recvmsg(standby->link.data_fd, &message, flags);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -94,10 +100,16 @@ static bool receive(struct ftd_standby *standby, void *to, size_t length)
 				standby_lost(standby, FTD_LOST_RESET, errno);
 			return false;
 		}
-		p += n;
-		length -= (size_t)n;
+		iov_advance(&iov, &parts, (size_t)n);
 	}
 	return true;
+}
+
+static bool receive(struct ftd_standby *standby, void *to, size_t length)
+{
+	struct iovec iov = { to, length };
+
+	return receivev(standby, &iov, 1);
 }
 
 /* ---- first synchronisation: straight into the image, which is not a copy of anything yet ---- */
@@ -220,12 +232,15 @@ static bool stage(struct ftd_standby *standby, const struct frame_header *header
 {
 	struct staging *staging = &standby->staged[standby->parts];
 	size_t list_len = header->page_count * sizeof(*staging->list);
+	struct iovec iov[3] = {
+		{ standby->state_staged, header->state_len }, { staging->list, list_len },
+		{ staging->pages, header->pages_len },
+	};
 	enum refusal refusal;
 	uint32_t crc = 0;
 
 	staging->header = *header;
-	if (!receive(standby, standby->state_staged, header->state_len) || !receive(standby, staging->list, list_len) ||
-	    !receive(standby, staging->pages, header->pages_len))
+	if (!receivev(standby, iov, ARRAY_SIZE(iov)))
 		return false;
 	crc = ftd_crc32c(crc, standby->state_staged, header->state_len);
 	crc = ftd_crc32c(crc, staging->list, list_len);

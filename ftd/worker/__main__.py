@@ -76,6 +76,10 @@ async def _active(spec: WorkerSpec, ready: Readiness) -> None:
 async def _standby(spec: WorkerSpec, ready: Readiness) -> None:
     listener = PairListener(spec)
     machine = _machine(spec)
+    try:
+        await trio.to_thread.run_sync(machine.reserve)
+    except DataplaneError as error:
+        raise ControlError(_kind(error), f"VM {spec.vm}: {error}") from error
     core = StandbyCore(
         vm=spec.vm,
         generation=spec.generation,
