@@ -164,7 +164,7 @@ async def test_a_worker_that_does_not_start(
     misbehave(how)
     patience_s = 0.5 if how == "hang-at-start" else 30
     with monkeypatch.context() as patch:
-        patch.setattr("ftd.worker_process.WORKER_READY_DEADLINE_S", patience_s)
+        patch.setattr("ftd.worker_process.ready_deadline_s", lambda _memory_bytes: patience_s)
         with pytest.raises(ControlError, match=said) as caught:
             await alpha.start_vm()
     assert caught.value.kind is kind
