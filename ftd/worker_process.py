@@ -163,7 +163,7 @@ async def wait_ready(worker: Worker, ready_read: int) -> int:
         return _port_in(bytes(report), worker)
     except trio.TooSlowError:
         worker.kill()
-        why = f"was not ready within {deadline_s:.0f} s"
+        why = f"was not ready within {deadline_s:.3g} s"
     except envelope.FrameError as error:
         worker.kill()
         why = f"gave a ready report that cannot be read: {error}"
