@@ -124,7 +124,8 @@ void ftd_primary_end(ftd_primary *primary, int release_output, int resume_guest)
 /*
  * The steps of the cycle, for a guest that someone else has stopped (period_ns
  * = 0). A guest of ours whose dirty ring fills up between two checkpoints stops
- * by itself until it is resumed.
+ * by itself until it is resumed. Devices of ours must be quiet from harvest to
+ * seal: it is the caller who captures state.
  */
 int ftd_primary_harvest(ftd_primary *primary, uint64_t *gfns, uint32_t gfns_max, uint32_t *count, ftd_error *error);
 int ftd_primary_copy(ftd_primary *primary, ftd_error *error);

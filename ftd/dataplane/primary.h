@@ -61,7 +61,7 @@ struct ftd_primary {
 	uint64_t sync_limit;
 	uint64_t due_ns;		/* of the last checkpoint, on schedule */
 	struct hotset hot;
-	bool copied, failed;
+	bool copied;
 
 	/* first synchronisation */
 	pthread_mutex_t sync_lock;	/* taking pages from the bitmap and copying them, against sealing */

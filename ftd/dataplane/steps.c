@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "steps.h"
+
+#include "memory_map.h"
+#include "primary.h"
+
+static struct arena *arena_to_fill(struct ftd_primary *primary)
+{
+	return &primary->arenas[atomic_load(&primary->queued) % primary->cycle.epochs_in_flight];
+}
+
+static bool arena_is_free(struct ftd_primary *primary)
+{
+	/* Acquire: the sender has read the arena to its end before it counted it as sent. */
+	uint64_t sent = atomic_load_explicit(&primary->sent, memory_order_acquire);
+
+	return atomic_load_explicit(&primary->queued, memory_order_relaxed) - sent < primary->cycle.epochs_in_flight;
+}
+
+bool step_has_room(struct ftd_primary *primary)
+{
+	uint64_t unacknowledged = atomic_load_explicit(&primary->sealed, memory_order_relaxed) -
+				  atomic_load_explicit(&primary->acked, memory_order_acquire);
+
+	return arena_is_free(primary) && unacknowledged < primary->cycle.epochs_in_flight;
+}
+
+bool step_wait(struct ftd_primary *primary, bool (*condition)(struct ftd_primary *), bool patient)
+{
+	struct ftd_vm *vm = primary->vm;
+
+	for (;;) {
+		uint32_t room = atomic_load(&primary->room);
+
+		/* Announce the wait, then look again: whoever makes room looks at the announcement after it. */
+		atomic_store(&primary->room_wanted, 1);
+		if (condition(primary) || atomic_load(&primary->lost) || atomic_load(&vm->dying) ||
+		    (!patient && vm_stop_urgent(vm)))
+			break;
+		futex_wait(&primary->room, room, 10 * FTD_MS);
+	}
+	atomic_store(&primary->room_wanted, 0);
+	return condition(primary) && !atomic_load(&primary->lost);
+}
+
+bool step_wait_for_room(struct ftd_primary *primary, bool (*room)(struct ftd_primary *), bool patient)
+{
+	ftd_counters *counters = primary->vm->counters;
+	uint64_t began;
+	bool made;
+
+	if (room(primary))
+		return true;
+	began = now_ns();
+	made = step_wait(primary, room, patient);
+	count(&counters->stalls, 1);
+	count(&counters->stall_ns, now_ns() - began);
+	return made;
+}
+
+void step_queue(struct ftd_primary *primary)
+{
+	/* seq_cst on both: either we see the sender idle, or it sees the arena. */
+	atomic_fetch_add(&primary->queued, 1);
+	primary_wake_sender(primary);
+}
+
+/* Pages that the device model wrote and the tracker did not report. vm->devices is held. */
+static void take_marks(struct ftd_vm *vm, struct page_list *list, uint32_t reported)
+{
+	for (uint32_t i = 0; vm->marked_count && i < reported; i++) {
+		uint64_t page = list->pages[i];
+
+		vm->marked_bitmap[page / 64] &= ~(1ull << (page % 64));
+	}
+	for (uint32_t i = 0; i < vm->marked_count; i++) {
+		uint64_t page = vm->marked[i], bit = 1ull << (page % 64);
+
+		if (vm->marked_bitmap[page / 64] & bit)
+			page_list_add(list, page);
+		vm->marked_bitmap[page / 64] &= ~bit;
+	}
+	vm->marked_count = 0;
+}
+
+int step_collect(struct ftd_primary *primary)
+{
+	struct ftd_vm *vm = primary->vm;
+	int error = vm->tracker->collect(vm, &primary->sync);
+
+	primary->harvested.count = 0;
+	take_marks(vm, &primary->harvested, 0);
+	for (uint32_t i = 0; i < primary->harvested.count; i++)
+		sync_mark(&primary->sync, primary->harvested.pages[i] / 64, 1ull << (primary->harvested.pages[i] % 64));
+	return error;
+}
+
+static void judge_pages(struct ftd_primary *primary, uint32_t reported)
+{
+	struct ftd_vm *vm = primary->vm;
+	uint32_t epoch = (uint32_t)(atomic_load_explicit(&primary->sealed, memory_order_relaxed) + 1);
+
+	primary->ship.count = primary->rearm.count = 0;
+	for (uint32_t i = 0; i < primary->harvested.count; i++) {
+		uint64_t page = primary->harvested.pages[i];
+		struct hot_verdict verdict;
+
+		if (i >= reported) {	/* written by the device model: the tracker knows nothing of it */
+			page_list_add(&primary->ship, page);
+			continue;
+		}
+		verdict = hotset_judge(&primary->hot, page, vm->memory + (page << FTD_PAGE_SHIFT), epoch, vm->counters);
+		if (verdict.ship)
+			page_list_add(&primary->ship, page);
+		if (verdict.rearm)
+			page_list_add(&primary->rearm, page);
+	}
+}
+
+int step_harvest(struct ftd_primary *primary)
+{
+	struct ftd_vm *vm = primary->vm;
+	uint64_t began = now_ns(), took;
+	uint32_t reported;
+	int error;
+
+	primary->harvested.count = 0;
+	primary->harvested.overflow = false;
+	primary->shipped = 0;
+	primary->copied = false;
+	error = vm->tracker->harvest(vm, &primary->harvested);
+	if (error)
+		return error;
+	reported = primary->harvested.count;
+	take_marks(vm, &primary->harvested, reported);
+	took = now_ns() - began;
+	histogram_add(vm->counters->harvest_hist, took);
+	count(&vm->counters->harvest_ns, took);
+	if (primary->harvested.overflow)
+		return -EOVERFLOW;
+	judge_pages(primary, reported);
+	return 0;
+}
+
+static void fill_arena(struct ftd_primary *primary, uint32_t pages)
+{
+	struct arena *arena = arena_to_fill(primary);
+	const uint64_t *from = primary->ship.pages + primary->shipped;
+
+	for (uint32_t i = 0; i < pages; i++)
+		arena->list[i] = gfn_of(from[i]);	/* encoding RAW is 0 */
+	vm_copy_pages(primary->vm, from, pages, arena->pages);
+	arena->epoch = atomic_load_explicit(&primary->sealed, memory_order_relaxed) + 1;
+	arena->count = pages;
+	arena->state_len = 0;
+	arena->type = FRAME_PART;
+	primary->shipped += pages;
+}
+
+int step_copy(struct ftd_primary *primary)
+{
+	uint32_t capacity = primary->link.epoch_pages_max;
+	uint64_t began = now_ns();
+
+	while (primary->ship.count - primary->shipped > capacity) {
+		if (!step_wait_for_room(primary, arena_is_free, true))
+			return -EPIPE;
+		fill_arena(primary, capacity);
+		count(&primary->vm->counters->parts, 1);
+		step_queue(primary);
+	}
+	if (!step_wait_for_room(primary, arena_is_free, true))
+		return -EPIPE;
+	fill_arena(primary, primary->ship.count - primary->shipped);
+	primary->copied = true;
+	count(&primary->vm->counters->copy_ns, now_ns() - began);
+	return 0;
+}
+
+int step_rearm(struct ftd_primary *primary)
+{
+	struct ftd_vm *vm = primary->vm;
+	uint64_t began = now_ns();
+	int error = vm->tracker->rearm(vm, primary->rearm.pages, primary->rearm.count);
+
+	count(&vm->counters->rearm_ns, now_ns() - began);
+	return error;
+}
+
+void step_seal(struct ftd_primary *primary)
+{
+	struct ftd_vm *vm = primary->vm;
+	struct arena *arena = arena_to_fill(primary);
+	uint64_t epoch = arena->epoch;
+
+	arena->type = FRAME_EPOCH;
+	primary->sealed_ns[epoch % EPOCH_MARKS] = now_ns();
+	output_mark(&vm->output, epoch);
+	/* Release: whoever reads `sealed` sees mark and time of that epoch. */
+	atomic_store_explicit(&primary->sealed, epoch, memory_order_release);
+	count(&vm->counters->epochs_sealed, 1);
+	count(&vm->counters->pages, primary->ship.count);
+}
+
+int step_capture(struct ftd_primary *primary)
+{
+	struct ftd_vm *vm = primary->vm;
+	uint64_t began = now_ns();
+	int error = state_capture_machine(vm);
+
+	if (error)
+		return error;
+	arena_to_fill(primary)->state_len = state_length(vm);
+	state_assemble(vm, arena_to_fill(primary)->state);
+	count(&vm->counters->capture_ns, now_ns() - began);
+	return 0;
+}
+
+/* ---- the steps one by one, for a guest that somebody else has stopped ---- */
+
+static int step_error(ftd_error *error, const char *step, int code)
+{
+	return code ? ftd_fail(error, -code, "%s: %s", step, strerror(-code)) : 0;
+}
+
+int ftd_primary_harvest(ftd_primary *primary, uint64_t *gfns, uint32_t gfns_max, uint32_t *gfn_count,
+			ftd_error *error)
+{
+	struct ftd_vm *vm = primary->vm;
+	int code;
+
+	if (primary->cycle.period_ns || !primary->first_sealed)
+		return ftd_fail(error, EINVAL, "the cycle is not paced by hand, or memory is not synchronised yet");
+	if (!step_wait_for_room(primary, step_has_room, false))
+		return ftd_fail(error, EPIPE, "the standby is lost");
+	pthread_mutex_lock(&vm->devices);
+	code = step_harvest(primary);
+	pthread_mutex_unlock(&vm->devices);
+	if (code)
+		return step_error(error, "harvest", code);
+	for (uint32_t i = 0; i < primary->ship.count && i < gfns_max; i++)
+		gfns[i] = gfn_of(primary->ship.pages[i]);
+	*gfn_count = primary->ship.count;
+	return 0;
+}
+
+int ftd_primary_copy(ftd_primary *primary, ftd_error *error)
+{
+	int code = step_copy(primary);
+
+	if (!code)
+		code = step_rearm(primary);
+	return step_error(error, "copy", code);
+}
+
+int ftd_primary_seal(ftd_primary *primary, const void *state, uint32_t state_len, uint64_t *epoch, ftd_error *error)
+{
+	struct arena *arena = arena_to_fill(primary);
+
+	if (!primary->copied)
+		return ftd_fail(error, EINVAL, "nothing was harvested and copied");
+	if (state_len > STATE_MAX_BYTES)
+		return ftd_fail(error, E2BIG, "a state of %u bytes is more than the limit of %u", state_len,
+				STATE_MAX_BYTES);
+	primary->copied = false;
+	memcpy(arena->state, state, state_len);
+	arena->state_len = state_len;
+	pthread_mutex_lock(&primary->vm->devices);
+	step_seal(primary);
+	pthread_mutex_unlock(&primary->vm->devices);
+	*epoch = arena->epoch;
+	step_queue(primary);
+	return 0;
+}
