@@ -113,6 +113,7 @@ void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns)
 	}
 	if (!still_wanted(primary))
 		return;
+	primary->stalled_ns = 0;
 	if (!step_wait_for_room(primary, step_has_room, false)) {
 		if (atomic_load(&primary->lost))
 			give_up_if_lost(primary);
@@ -133,7 +134,8 @@ void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns)
 	} else {
 		set_next_tick(primary);
 	}
-	histogram_add(vm->counters->pause_hist, now_ns() - left_guest_ns);
+	/* A stall is not the checkpoint's work; it is counted by itself. */
+	histogram_add(vm->counters->pause_hist, now_ns() - left_guest_ns - primary->stalled_ns);
 }
 
 /* All pending pages into one arena. The sender is between two batches: sync_lock is held. */

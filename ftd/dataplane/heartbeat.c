@@ -145,6 +145,8 @@ static void *heartbeat_main(void *argument)
 			count(&heartbeat->counters->doubts, 1);
 			next_ns = now;
 		}
+		if (heartbeat->tick)
+			heartbeat->tick(heartbeat->context);
 		if (now >= next_ns) {
 			put(heartbeat, &stream, 0, now);
 			next_ns = now + heartbeat->interval_ns;
@@ -171,7 +173,7 @@ int heartbeat_start(struct heartbeat *heartbeat, ftd_error *error)
 	heartbeat->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (heartbeat->wake_fd < 0)
 		return ftd_fail(error, errno, "making an eventfd: %s", strerror(errno));
-	result = thread_start(&heartbeat->thread, "heartbeat", heartbeat_main, heartbeat, NULL);
+	result = thread_start(&heartbeat->thread, "heartbeat", heartbeat_main, heartbeat, &heartbeat->tid);
 	if (result) {
 		close(heartbeat->wake_fd);
 		return ftd_fail(error, result, "starting the heartbeat thread: %s", strerror(result));

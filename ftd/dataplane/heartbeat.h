@@ -26,9 +26,11 @@ struct heartbeat {
 	struct output *output;		/* active side: told of gaps and proofs; else NULL */
 	ftd_counters *counters;
 	void (*lost)(void *context, uint32_t reason, int64_t detail);
+	void (*tick)(void *context);	/* each time round; may be NULL */
 	void *context;
 	_Atomic uint64_t heard_ns;	/* last sign of life; the data connection's reader writes it too */
 	_Atomic bool stop;
+	_Atomic pid_t tid;
 	pthread_t thread;
 	bool started;
 };

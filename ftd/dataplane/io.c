@@ -32,6 +32,7 @@ struct io {
 	uint32_t client_events;
 	_Atomic bool stop, woken;
 	pthread_t thread;
+	_Atomic pid_t tid;
 
 	pthread_mutex_t lock;	/* of `change`; everything else belongs to the io thread */
 	pthread_cond_t taken;
@@ -331,7 +332,7 @@ int io_start(struct ftd_vm *vm, ftd_error *error)
 		return result;
 	}
 	watch(io, io->wake_fd, EPOLLIN, TOKEN_WAKE);
-	result = thread_start(&io->thread, "io", io_main, io, NULL);
+	result = thread_start(&io->thread, "io", io_main, io, &io->tid);
 	if (result) {
 		free_io(io);
 		return ftd_fail(error, result, "starting the io thread: %s", strerror(result));
@@ -351,6 +352,11 @@ void io_stop(struct ftd_vm *vm)
 	pthread_join(io->thread, NULL);
 	vm->io = NULL;
 	free_io(io);
+}
+
+pid_t io_thread_id(const struct ftd_vm *vm)
+{
+	return vm->io ? atomic_load(&vm->io->tid) : 0;
 }
 
 /* Hands `change` to the io thread and returns when it was taken up. */

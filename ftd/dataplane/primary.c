@@ -59,6 +59,13 @@ static void heartbeat_lost(void *context, uint32_t reason, int64_t detail)
 	primary_lost(context, reason, detail);
 }
 
+static void heartbeat_tick(void *context)
+{
+	struct ftd_primary *primary = context;
+
+	placement_follow(&primary->placement, primary->vm);
+}
+
 /* ---- acknowledgements, on the io thread ---- */
 
 static void take_ack(struct ftd_primary *primary, uint64_t epoch)
@@ -299,9 +306,12 @@ static int begin(struct ftd_primary *primary, ftd_error *error)
 	if (result)
 		return ftd_fail(error, -result, "starting the tracker %s: %s", vm->tracker->name, strerror(-result));
 	io_set_link(vm, primary);
+	placement_init(&primary->placement);
+	atomic_store(&primary->placement.tids[0], io_thread_id(vm));
 	if (heartbeat_start(&primary->heartbeat, error) < 0)
 		return -1;
-	result = thread_start(&primary->sender_thread, "sender", sender_main, primary, NULL);
+	atomic_store(&primary->placement.tids[1], atomic_load(&primary->heartbeat.tid));
+	result = thread_start(&primary->sender_thread, "sender", sender_main, primary, &primary->placement.tids[2]);
 	if (result)
 		return ftd_fail(error, result, "starting the sender: %s", strerror(result));
 	primary->sender_started = true;
@@ -335,7 +345,7 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 	primary->heartbeat = (struct heartbeat){
 		.fd = link->heartbeat_fd, .rules = primary->rules, .output = &vm->output, .counters = vm->counters,
 		.interval_ns = link->heartbeat_interval_ms * FTD_MS, .timeout_ns = link->heartbeat_timeout_ms * FTD_MS,
-		.lost = heartbeat_lost, .context = primary,
+		.lost = heartbeat_lost, .tick = heartbeat_tick, .context = primary,
 	};
 	if (allocate(primary, error) < 0) {
 		free_primary(primary);
@@ -440,6 +450,9 @@ void ftd_primary_end(ftd_primary *primary, int release_output, int resume_guest)
 		futex_wake(&primary->work, 1);
 		pthread_join(primary->sender_thread, NULL);
 	}
+	atomic_store(&primary->placement.tids[1], 0);	/* ended threads: their ids may be others' by now */
+	atomic_store(&primary->placement.tids[2], 0);
+	placement_end(&primary->placement);
 	io_set_link(vm, NULL);
 	atomic_store(&primary->lost, true);	/* a leader that waits for room waits no more */
 	primary_room_made(primary);

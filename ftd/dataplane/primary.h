@@ -20,6 +20,7 @@
 #include "frame.h"
 #include "heartbeat.h"
 #include "hotset.h"
+#include "placement.h"
 #include "tracker.h"
 #include "vm.h"
 
@@ -60,6 +61,7 @@ struct ftd_primary {
 	uint32_t shipped;		/* entries of `ship` in earlier parts of this epoch */
 	uint64_t sync_limit;
 	uint64_t due_ns;		/* of the last checkpoint, on schedule */
+	uint64_t stalled_ns;		/* of this stop */
 	struct hotset hot;
 	bool copied;
 
@@ -83,6 +85,7 @@ struct ftd_primary {
 	pthread_t sender_thread;
 	bool sender_started;
 	struct heartbeat heartbeat;
+	struct placement placement;
 };
 
 /* Any thread, any number of times; the first reason counts. */

@@ -46,15 +46,17 @@ bool step_wait(struct ftd_primary *primary, bool (*condition)(struct ftd_primary
 bool step_wait_for_room(struct ftd_primary *primary, bool (*room)(struct ftd_primary *), bool patient)
 {
 	ftd_counters *counters = primary->vm->counters;
-	uint64_t began;
+	uint64_t began, waited;
 	bool made;
 
 	if (room(primary))
 		return true;
 	began = now_ns();
 	made = step_wait(primary, room, patient);
+	waited = now_ns() - began;
+	primary->stalled_ns += waited;
 	count(&counters->stalls, 1);
-	count(&counters->stall_ns, now_ns() - began);
+	count(&counters->stall_ns, waited);
 	return made;
 }
 

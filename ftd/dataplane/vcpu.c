@@ -16,7 +16,7 @@
 #define _GNU_SOURCE
 #include "vm.h"
 
-#include <stdlib.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -213,6 +213,7 @@ static void stop_point(struct vcpu *vcpu)
 		arm_timer(vcpu);
 		return;
 	}
+	atomic_store_explicit(&vcpu->processor, sched_getcpu(), memory_order_relaxed);
 	if (vm->mode == MODE_SYNC || vm->mode == MODE_CYCLE)
 		error = state_capture_vcpu(vcpu);
 	if (error)

@@ -224,8 +224,10 @@ ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error)
 		return NULL;
 	}
 	vm->kvm_fd = vm->fd = vm->memory_fd = vm->events.fd = -1;
-	for (uint32_t i = 0; i < VCPUS_MAX; i++)
+	for (uint32_t i = 0; i < VCPUS_MAX; i++) {
 		vm->vcpus[i].fd = -1;
+		atomic_store(&vm->vcpus[i].processor, -1);
+	}
 	vm->memory_bytes = config->memory_bytes;
 	vm->pages = config->memory_bytes >> FTD_PAGE_SHIFT;
 	vm->vcpu_count = config->vcpus;

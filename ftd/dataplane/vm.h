@@ -41,6 +41,7 @@ struct vcpu {
 	timer_t timer;
 	bool timer_made;
 	uint64_t armed_for_ns;		/* tick that the timer is set to; 0: disarmed */
+	_Atomic int processor;		/* where its thread ran at the last stop; -1: not known */
 	_Atomic bool stopped;		/* at the stop point: nobody needs to kick it */
 	bool finished;			/* shut down or failed: takes part in stops, runs no more */
 	uint64_t left_guest_ns;		/* when KVM_RUN returned for this stop */
