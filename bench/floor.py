@@ -1,6 +1,7 @@
 """Runs the floor and the bare TCP copy."""
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 from bench.model import NotMeasuredError, Run, Workload
 
-# How the product arranges its threads, so that the floor has no other advantage or handicap than being bare.
-ARRANGEMENT: tuple[str, ...] = ()
+# The product keeps what serves a pair off the processors that run vCPUs, where others are left (placement.h).
+# The floor does as the product does: it is to have no other advantage or handicap than being bare.
+PLACEMENT = ("--pin",)
 START_UP_S = 60
+STEPS = ("state", "harvest", "copy", "rearm", "wake")
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Floor:
 
     program: Path
     image: Path
+    name: str = "floor"
 
     def run(self, workload: Workload) -> Run:
         if workload.hot_set:
@@ -32,32 +36,40 @@ class Floor:
             pages_per_epoch=result["pages_per_epoch"],
             pause_p50_us=result["pause_us"]["p50"],
             pause_p99_us=result["pause_us"]["p99"],
-            harvest_p50_us=result["harvest_us"]["p50"],
             stalls=result["stalls"],
+            steps_us={name: result[f"{name}_us"]["mean"] for name in STEPS},
         )
 
     def _command(self, workload: Workload) -> list[str]:
+        pages, spin, working_set = workload.guest_args
         options = {
             "image": self.image,
             "seconds": workload.seconds,
             "memory-mib": workload.memory_mib,
-            "pages": workload.pages,
-            "spin": workload.spin,
-            "working-set": workload.working_set,
+            "pages": pages,
+            "spin": spin,
+            "working-set": working_set,
             "vcpus": workload.vcpus,
             "tracker": workload.tracker,
         }
-        command = [str(self.program), *ARRANGEMENT]
+        command = [str(self.program)]
+        if workload.vcpus < (os.cpu_count() or 1):
+            command += PLACEMENT
         for name, value in options.items():
             command += [f"--{name}", str(value)]
+        if workload.irqchip:
+            command.append("--irqchip")
         if workload.rate is None:
             return [*command, "--unprotected"]
         return [*command, "--rate", str(workload.rate)]
 
 
-def tcp_copy_bytes_per_second(program: Path, memory_mib: int) -> float:
-    """How fast a bare loop copies this much memory over loopback TCP into memory that is there already."""
-    command = [str(program), "--mib", str(memory_mib)]
+def tcp_copy_bytes_per_second(program: Path, memory_mib: int, *, untouched: bool) -> float:
+    """How fast a bare loop copies this much memory over loopback TCP.
+
+    `untouched`: into memory whose pages come into being as the bytes come in, as a new standby's do.
+    """
+    command = [str(program), "--mib", str(memory_mib), *(["--untouched"] if untouched else [])]
     return float(_run_json(command, START_UP_S + memory_mib // 32)["bytes_per_second"])
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,43 +11,68 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.model import Row
+import ftd
+from bench.model import Record, Row
 
-VERDICTS = {True: "[green]pass[/]", False: "[red]fail[/]", None: ""}
+VERDICTS = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}
+NUMBERS = ("product", "floor", "ratio")
+HEADINGS = ("figure", *NUMBERS, "unit", "target", "")
 
 
 def machine() -> dict[str, str | int]:
     """What the figures were taken on."""
     info = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), "unknown")
+    pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": model,
         "processors": os.cpu_count() or 0,
+        "memory_mib": pages * page_bytes >> 20,
         "kernel": platform.release(),
-        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "system": platform.version(),
     }
 
 
-def print_table(rows: list[Row], console: Console) -> None:
+def versions() -> dict[str, str]:
+    """What was measured, and with what."""
+    return {"ftd": ftd.__version__, "python": platform.python_version()}
+
+
+def print_table(rows: Sequence[Row], console: Console) -> None:
     """Prints the table, and below it why figures are missing."""
-    table = Table(title=" · ".join(str(value) for value in machine().values()))
-    for heading in ("figure", "product", "reference", "unit", "target", ""):
-        table.add_column(heading, justify="right" if heading in ("product", "reference") else "left")
+    host = machine()
+    title = f"{host['processor']} · {host['processors']} processors · {host['kernel']}"
+    table = Table(title=title)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
     for row in rows:
-        values = (_number(row.product), _number(row.reference), row.unit, row.target)
-        table.add_row(row.figure, *values, VERDICTS[row.passed])
+        values = (number(row.product), number(row.reference), number(row.ratio))
+        table.add_row(row.figure, *values, row.unit, row.target, VERDICTS[row.passed])
     console.print(table)
     for note in sorted({row.note for row in rows if row.note}):
-        console.print(f"not measured: {note}")
+        console.print(f"not measured: {note}", markup=False)
 
 
-def write_json(rows: list[Row], path: Path) -> None:
-    """Writes the machine and all rows."""
-    document = {"machine": machine(), "rows": [asdict(row) for row in rows]}
+def write_json(rows: Sequence[Row], records: Sequence[Record], path: Path) -> None:
+    """Writes the machine, all rows, and every run that they were made from."""
+    document = {
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+        "rows": [asdict(row) for row in rows],
+        "runs": [asdict(record) for record in records],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def _number(value: float | None) -> str:
+def all_met(rows: Sequence[Row]) -> bool:
+    """Whether every target was met; a figure that was not measured meets none."""
+    return all(row.passed is not False for row in rows)
+
+
+def number(value: float | None) -> str:
+    """Three to four digits that matter."""
     if value is None:
         return "—"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

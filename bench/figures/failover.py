@@ -1,0 +1,29 @@
+"""How long a client outside sees nothing."""
+
+import signal
+from collections.abc import Iterator
+
+from bench.blackout import blackouts_s
+from bench.model import NotMeasuredError, Row, Target, percentile, row
+from bench.product import measure
+from bench.side_by_side import Bench
+
+HEARTBEAT_TIMEOUT_MS = 100
+DEATHS, DEATHS_QUICK = 50, 8
+ALLOWED_MS = {signal.SIGKILL: 150, signal.SIGSTOP: HEARTBEAT_TIMEOUT_MS + 50}
+
+
+def blackout(bench: Bench) -> Iterator[Row]:
+    """After the primary's worker dies, and after it falls silent with its connections open."""
+    count = DEATHS_QUICK if bench.quick else DEATHS
+    for kill_signal, allowed_ms in ALLOWED_MS.items():
+        what = f"blackout of {count} {kill_signal.name}, timeout {HEARTBEAT_TIMEOUT_MS} ms"
+        target = Target(allowed_ms, at_most=True)
+        try:
+            seen_ms = [1e3 * s for s in measure(blackouts_s, kill_signal, count, HEARTBEAT_TIMEOUT_MS)]
+        except NotMeasuredError as error:
+            yield row(f"p99 {what}", "ms", None, target=target, note=str(error))
+            continue
+        bench.keep("product", what, milliseconds=seen_ms)
+        yield row(f"p50 {what}", "ms", percentile(seen_ms, 50))
+        yield row(f"p99 {what}", "ms", percentile(seen_ms, 99), target=target)

@@ -1,0 +1,68 @@
+"""Memory: how fast it is copied to a new standby, and how much of it the workers take."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from statistics import median
+
+from bench.first_sync import Synchronisation, filled_guest
+from bench.floor import tcp_copy_bytes_per_second
+from bench.model import NotMeasuredError, Row, Target, median_ratio, row
+from bench.product import measure
+from bench.resident import workers_resident
+from bench.side_by_side import Bench
+
+SYNC_MIB, SYNC_QUICK_MIB = 4096, 512
+RESIDENT_MIB = 60
+Turn = tuple[Synchronisation, dict[bool, float]]
+
+
+def first_sync(bench: Bench) -> Iterator[Row]:
+    """Held to a bare copy into memory that comes into being meanwhile: a new standby's memory does so too."""
+    memory_mib = SYNC_QUICK_MIB if bench.quick else SYNC_MIB
+    target = Target(0.8, of_reference=True)
+    name = f"first synchronisation of {memory_mib:,} MiB"
+    try:
+        turns = measure(_synchronise, bench, memory_mib)
+    except NotMeasuredError as error:
+        yield row(name, "MB/s", None, target=target, note=str(error))
+        return
+    for untouched, where in ((True, "fresh"), (False, "touched")):
+        pairs = [(ours.bytes_per_second, copies[untouched]) for ours, copies in turns]
+        yield row(
+            f"{name}, to TCP copy into {where} memory",
+            "MB/s",
+            median(ours for ours, _ in pairs) / 1e6,
+            reference=median(copy for _, copy in pairs) / 1e6,
+            ratio=median_ratio(pairs),
+            target=target if untouched else None,
+        )
+    yield row(f"{name}: from the request to protected", "s", median(ours.enter_s for ours, _ in turns))
+
+
+async def _synchronise(bench: Bench, memory_mib: int) -> list[Turn]:
+    turns: list[Turn] = []
+    async with filled_guest(memory_mib) as guest:
+        for _ in range(bench.turns):
+            ours = await guest.synchronise()
+            copies = {
+                untouched: tcp_copy_bytes_per_second(bench.programs.tcpcopy, memory_mib, untouched=untouched)
+                for untouched in (True, False)
+            }
+            turns.append((ours, copies))
+            bench.keep("product", "first synchronisation", **asdict(ours))
+            bench.keep("floor", "TCP copy", fresh=copies[True], touched=copies[False])
+    return turns
+
+
+def resident(bench: Bench) -> Iterator[Row]:
+    """Memory that each worker takes for itself."""
+    target = Target(RESIDENT_MIB, at_most=True)
+    try:
+        workers = measure(workers_resident)
+    except NotMeasuredError as error:
+        yield row("resident beside guest memory and arenas", "MiB", None, target=target, note=str(error))
+        return
+    for role, worker in workers.items():
+        bench.keep("product", f"resident memory of the {role}", **asdict(worker))
+        name = f"resident beside guest memory and arenas, {role}"
+        yield row(name, "MiB", worker.own_mib, target=target)
