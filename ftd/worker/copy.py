@@ -44,6 +44,8 @@ class VmCopy:
         self.core = core
         self.claims = claims
         self.reason = ""
+        self.arbiter_silence = ""
+        """Why the arbiter gave no answer the last time that it was asked; empty when it did."""
         self.ended = trio.Event()
         self.primary: Primary | None = None
         self.standby: Standby | None = None

@@ -170,7 +170,15 @@ class Runner:
 
     async def _ask(self, action: act.AskArbiter) -> None:
         await trio.sleep(action.after_ms / 1000)
-        await self._send.send(await self.copy.claims.claim(action.expected_generation, action.claim_id))
+        answer = await self.copy.claims.claim(action.expected_generation, action.claim_id)
+        self._note_arbiter(answer.reason if isinstance(answer, ev.ArbiterUnreachable) else "")
+        await self._send.send(answer)
+
+    def _note_arbiter(self, silence: str) -> None:
+        """Logged when it changes, not with each try: an arbiter may be away for days."""
+        if silence and silence != self.copy.arbiter_silence:
+            log.warning("the arbiter does not answer", reason=silence)
+        self.copy.arbiter_silence = silence
 
     async def _probe(self) -> None:
         await self._send.send(await self.copy.claims.probe())

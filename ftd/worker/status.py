@@ -56,6 +56,11 @@ def _sync(copy: VmCopy, counters: dict[str, int]) -> SyncProgress | None:
     )
 
 
+def _reason(copy: VmCopy) -> str:
+    waits_for = f"the arbiter does not answer: {copy.arbiter_silence}" if copy.arbiter_silence else ""
+    return "; ".join(filter(None, (copy.reason, waits_for)))
+
+
 def status_of(copy: VmCopy) -> WorkerStatus:
     """One sample; stops nothing."""
     spec, counters = copy.spec, _counters(copy)
@@ -74,7 +79,7 @@ def status_of(copy: VmCopy) -> WorkerStatus:
         vcpus=spec.vcpus,
         console=spec.console,
         peer=copy.core.peer or None,
-        reason=copy.reason,
+        reason=_reason(copy),
         sync=_sync(copy, counters),
         stamp_ns=time.monotonic_ns(),
         counters=counters,
