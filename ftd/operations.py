@@ -83,13 +83,7 @@ class Operations:
         """Starts the guest of a configured VM, unprotected."""
         vm = self._configured(params.vm)
         with self._busy.doing(vm.name, "start"):
-            worker = self._workers.get(vm.name)
-            if worker is not None:
-                status = await worker.status()
-                if status.state not in vm_states.ENDED_STATES:
-                    message = f"VM {vm.name} has a worker here already: {status.role}, {status.state}"
-                    raise ControlError(ErrorKind.WRONG_STATE, message)
-                await self._workers.stop(worker, or_kill=True)
+            await self._workers.clear_ended(vm.name, ErrorKind.WRONG_STATE)
             socket_path = str(self._workers.socket_path(vm.name))
             spec = specs.active_spec(self._config, vm, socket_path, force=params.force)
             needed_bytes = specs.memory_needed_bytes(spec)

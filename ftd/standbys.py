@@ -114,13 +114,7 @@ class Standbys:
 
     async def _make_room(self, spec: WorkerSpec) -> None:
         """Ends what is left of an earlier copy, then checks the memory."""
-        worker = self._workers.get(spec.vm)
-        if worker is not None:
-            status = await worker.status()
-            if status.state not in ENDED_STATES:
-                message = f"VM {spec.vm} has a worker here already: {status.role}, {status.state}"
-                raise ControlError(ErrorKind.REFUSED, message)
-            await self._workers.stop(worker, or_kill=True)
+        await self._workers.clear_ended(spec.vm, ErrorKind.REFUSED)
         needed_bytes = specs.memory_needed_bytes(spec)
         statuses, _ = await self._workers.statuses()
         held = [status.memory_bytes for status in statuses if status.role == "standby"]

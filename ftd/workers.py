@@ -11,6 +11,7 @@ from ftd.errors import ControlError, ErrorKind
 from ftd.limits import WORKER_STOP_DEADLINE_S
 from ftd.log import get_logger
 from ftd.protocol.control import WORKER_STOP, Nothing, WorkerSpec, WorkerStatus
+from ftd.vm_states import ENDED_STATES
 from ftd.worker_process import CLEAN_END, Worker, WorkerGone, log_tail
 
 log = get_logger(__name__)
@@ -84,6 +85,23 @@ class Workers:
                 raise
             log.warning("a worker does not answer a stop", vm=worker.spec.vm, pid=worker.pid)
         await self._wait_gone(worker, or_kill=or_kill)
+
+    async def clear_ended(self, vm: str, refusal: ErrorKind) -> None:
+        """Ends what is left of an earlier copy of a VM, so that a new one can be made.
+
+        Raises ControlError, of the kind `refusal`, when the VM has a copy here that has not ended.
+        """
+        worker = self._workers.get(vm)
+        if worker is None:
+            return
+        try:
+            status = await worker.status()
+        except WorkerGone:
+            return  # it was about to end
+        if status.state not in ENDED_STATES:
+            message = f"VM {vm} has a worker here already: {status.role}, {status.state}"
+            raise ControlError(refusal, message)
+        await self.stop(worker, or_kill=True)
 
     async def statuses(self) -> tuple[list[WorkerStatus], dict[str, ControlError]]:
         """Asks all workers at once: the answers by VM name, and why the others gave none."""
