@@ -1,0 +1,70 @@
+"""Promise: what the standby has is the guest as it was at one instant, all of it, and it goes on."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from ftd.dataplane.core import Machine
+from tests.kvm.cycle.machines import Setup, different_pages, joined, until
+
+EPOCHS = 200
+TRACKERS = [("ring", 0), ("bitmap", 0), ("bitmap", 16), ("bitmap", 512)]
+SETUPS = [
+    Setup(tracker=tracker, hot_pages_max=hot, vcpus=vcpus, irqchip=irqchip)
+    for (tracker, hot), vcpus, irqchip in itertools.product(TRACKERS, (1, 2, 4), (False, True))
+    # The irqchip only adds state: one tracker is enough for it.
+    if not irqchip or tracker == "ring"
+]
+
+
+def name_of(setup: Setup) -> str:
+    hot = f"-hot{setup.hot_pages_max}" if setup.hot_pages_max else ""
+    return f"{setup.tracker}{hot}-{setup.vcpus}vcpu{'-irqchip' if setup.irqchip else ''}"
+
+
+@pytest.mark.parametrize("setup", SETUPS, ids=name_of)
+def test_memory_is_equal_and_the_guest_goes_on(setup: Setup) -> None:
+    with joined(setup) as pair:
+        pair.protect()
+        pair.pass_epochs(EPOCHS)
+        pair.drain()
+        assert different_pages(pair.active, pair.waiting) == []
+        stopped_at = pair.rounds(pair.active)
+        pair.take_over()
+        goes_on(pair.rounds, pair.waiting, stopped_at)
+        assert pair.lost_pages(pair.waiting) == []
+        if setup.hot_pages_max:
+            assert pair.active.counter("hot_shipped") > 0
+
+
+@pytest.mark.parametrize(
+    "setup", [Setup(tracker="ring"), Setup(tracker="bitmap", hot_pages_max=64)], ids=name_of
+)
+def test_a_primary_that_ends_at_any_moment_leaves_a_guest_that_goes_on(setup: Setup) -> None:
+    for epochs in (1, 7, 23, 50):
+        with joined(setup) as pair:
+            pair.protect()
+            pair.pass_epochs(epochs)
+            pair.take_over()
+            goes_on(pair.rounds, pair.waiting, pair.rounds(pair.waiting))
+            assert pair.lost_pages(pair.waiting) == []
+
+
+def test_guest_memory_above_the_hole_is_copied_too() -> None:
+    high = (3 << 30) + (8 << 20)
+    setup = Setup(memory_mib=3200, args=(10, 100, 40, high, 1))
+    with joined(setup) as pair:
+        pair.protect()
+        pair.pass_epochs(50)
+        pair.drain()
+        window = slice(high, high + (1 << 20))
+        assert any(pair.active.memory[window])
+        assert pair.active.memory[window] == pair.waiting.memory[window]
+
+
+def goes_on(rounds, machine: Machine, since: list[int]) -> None:  # type: ignore[no-untyped-def]
+    until(
+        lambda: all(now > then for now, then in zip(rounds(machine), since, strict=True)), "all vCPUs go on"
+    )
