@@ -44,7 +44,7 @@ class ProtectionLostError(Exception):
     """The guest stopped being protected before anybody was killed; the message says why."""
 
 
-def main(*, seconds: float, rate_hz: int) -> int:
+def main(*, seconds: float, rate_hz: int, heartbeat_timeout_ms: int = HEARTBEAT_TIMEOUT_MS) -> int:
     """Runs the demonstration: `seconds` of protection before the kill, `rate_hz` checkpoints a second.
 
     Returns the exit code: 0 all promises were kept, 1 one was broken, 3 KVM cannot be used here, 130
@@ -55,7 +55,9 @@ def main(*, seconds: float, rate_hz: int) -> int:
     if missing is not None:
         _tell_missing(console, missing)
         return EXIT_NO_KVM
-    outcome = trio.run(_until_interrupted, Stage(console), seconds, rate_hz)
+    replication = {"checkpoint_rate_hz": rate_hz, "heartbeat_timeout_ms": heartbeat_timeout_ms}
+    demonstration = Demonstration(Stage(console), Guest(replication=replication), seconds)
+    outcome = trio.run(_until_interrupted, demonstration)
     if outcome is None:
         console.print("interrupted; everything that was started has been ended")
         return EXIT_INTERRUPTED
@@ -69,7 +71,7 @@ def _tell_missing(console: Console, missing: demo_kvm.NoKvm) -> None:
     console.print("Nothing was started.")
 
 
-async def _until_interrupted(stage: Stage, seconds: float, rate_hz: int) -> Outcome | None:
+async def _until_interrupted(demonstration: "Demonstration") -> Outcome | None:
     """None: a signal came. Not KeyboardInterrupt, which could strike amid the clearing away."""
     outcome: Outcome | None = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
@@ -80,8 +82,7 @@ async def _until_interrupted(stage: Stage, seconds: float, rate_hz: int) -> Outc
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(watch)
-            outcome = await Demonstration(stage, seconds, rate_hz).run()
-            stage.close(outcome)
+            outcome = await demonstration.run()
             nursery.cancel_scope.cancel()
     return outcome
 
@@ -89,10 +90,11 @@ async def _until_interrupted(stage: Stage, seconds: float, rate_hz: int) -> Outc
 class Demonstration:
     """One run. What it measured so far is kept, so that an early end can still be told."""
 
-    def __init__(self, stage: Stage, seconds: float, rate_hz: int) -> None:
+    def __init__(self, stage: Stage, guest: Guest, seconds: float) -> None:
         self._stage = stage
+        self._guest = guest
         self._seconds = seconds
-        self._rate_hz = rate_hz
+        self._rate_hz = guest.replication["checkpoint_rate_hz"]
         self._protection: Protection | None = None
         self._takeover: Takeover | None = None
         self._account: Account | None = None
@@ -108,18 +110,15 @@ class Demonstration:
                 problem = None
             except* (LocalPairError, ControlError, TransportError, ProtectionLostError) as group:
                 problem = str(_first(group))
-        return Outcome(self._protection, self._takeover, self._account, problem)
+        outcome = Outcome(self._protection, self._takeover, self._account, problem)
+        self._stage.close(outcome)
+        return outcome
 
     async def _with_pair(self) -> None:
-        replication = {
-            "checkpoint_rate_hz": self._rate_hz,
-            "heartbeat_timeout_ms": HEARTBEAT_TIMEOUT_MS,
-        }
-        guest = Guest(replication=replication)
         self._stage.say("two ftd daemons start on this machine: alpha and beta, joined over loopback")
-        async with local_pair(guest) as pair:
+        async with local_pair(self._guest) as pair:
             self._stage.say(
-                f"alpha boots a KVM guest, the ledger: {guest.memory_mib} MiB, {guest.vcpus} vCPU"
+                f"alpha boots a KVM guest, the ledger: {self._guest.memory_mib} MiB, {self._guest.vcpus} vCPU"
             )
             await pair.start_guest()
             witness = Witness(pair.consoles)
@@ -215,12 +214,20 @@ class Demonstration:
 async def _protected(pair: LocalPair) -> WorkerStatus:
     status = await pair.alpha.status(pair.guest.name)
     if status is None or status.state != "protected":
-        why = f"it is {status.state}: {status.reason}" if status else "its worker does not answer"
-        said = pair.alpha.worker_log(pair.guest.name).splitlines()[-WORKER_LOG_LINES:]
-        raise ProtectionLostError(
-            "\n".join((f"the guest was not protected until the kill ({why}); its worker's log ends:", *said))
-        )
+        raise ProtectionLostError(await _why_unprotected(pair, status))
     return status
+
+
+async def _why_unprotected(pair: LocalPair, status: WorkerStatus | None) -> str:
+    other = await pair.beta.status(pair.guest.name)
+    if other is not None and other.role == "active":
+        return (
+            f"beta took the guest over before anybody was killed ({other.reason}): was this machine too busy "
+            f"to send a heartbeat within {pair.guest.replication['heartbeat_timeout_ms']} ms?"
+        )
+    why = f"it is {status.state}: {status.reason}" if status else "its worker does not answer"
+    said = pair.alpha.worker_log(pair.guest.name).splitlines()[-WORKER_LOG_LINES:]
+    return "\n".join((f"the guest was not protected until the kill ({why}); its worker's log ends:", *said))
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
