@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,14 @@ RECOVERY_DEADLINE_S: Final = 20.0
 SEED: Final = 2500
 
 
+@dataclass(frozen=True)
+class Blackout:
+    """`seen_s` is all that the client waited, with what it had waited already when the worker was killed."""
+
+    seen_s: float
+    before_kill_s: float
+
+
 class Watch:
     """Notes when answers come."""
 
@@ -36,6 +45,7 @@ class Watch:
         self.answers = 0
         self._last_s = 0.0
         self._longest_s = 0.0
+        self._before_s = 0.0
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Answer):
@@ -45,16 +55,17 @@ class Watch:
             self.answers, self._last_s = self.answers + 1, now_s
 
     def begin(self) -> None:
-        """Forgets all gaps that have ended."""
+        """The kill: forgets all gaps that have ended."""
         self._longest_s = 0.0
+        self._before_s = trio.current_time() - self._last_s
 
     @property
-    def longest_s(self) -> float:
+    def blackout(self) -> Blackout:
         """Longest time between two answers since `begin`, one that was open then included."""
-        return self._longest_s
+        return Blackout(self._longest_s, self._before_s)
 
 
-async def blackouts_s(kill_signal: signal.Signals, count: int, heartbeat_timeout_ms: int) -> list[float]:
+async def blackouts(kill_signal: signal.Signals, count: int, heartbeat_timeout_ms: int) -> list[Blackout]:
     """The client's longest wait around each of `count` deaths. Raises NotMeasuredError, ControlError.
 
     Each time the guest is protected again on the host that has just lost it.
@@ -80,8 +91,8 @@ async def blackouts_s(kill_signal: signal.Signals, count: int, heartbeat_timeout
 
 async def _kill_repeatedly(
     pair: LocalPair, watch: Watch, kill_signal: signal.Signals, count: int
-) -> list[float]:
-    seen: list[float] = []
+) -> list[Blackout]:
+    seen: list[Blackout] = []
     moments = random.Random(SEED)
     host = pair.alpha
     for _ in range(count):
@@ -93,7 +104,7 @@ async def _kill_repeatedly(
         os.kill(pid, kill_signal)
         await pair.wait_for_state(pair.peer_of(host), "simplex", deadline_s=RECOVERY_DEADLINE_S)
         await _answers(watch, f"after {kill_signal.name}")
-        seen.append(watch.longest_s)
+        seen.append(watch.blackout)
         if kill_signal is signal.SIGSTOP:
             os.kill(pid, signal.SIGCONT)  # it finds its generation gone, and ends
         await _ended(pid)

@@ -24,10 +24,19 @@ Result = TypeVar("Result")
 
 def measure(work: Callable[..., Coroutine[Any, Any, Result]], *args: Any) -> Result:
     """Runs a measurement under trio. Raises NotMeasuredError for all that the product refuses or fails at."""
+    reasons: list[Exception] = []
     try:
         return trio.run(work, *args)
-    except (ControlError, TransportError, LocalPairError) as error:
-        raise NotMeasuredError(str(error)) from error
+    except* (ControlError, TransportError, LocalPairError, NotMeasuredError) as group:
+        reasons += _leaves(group)
+    raise NotMeasuredError(str(reasons[0])) from reasons[0]
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    found: list[Exception] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
 
 
 class Product:

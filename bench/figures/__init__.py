@@ -25,5 +25,5 @@ FIGURES: Final[dict[str, Callable[[Bench], Iterator[Row]]]] = {
     "auto": auto,
 }
 ON_REQUEST: Final = frozenset({"auto"})
-"""Measured only when named: it judges nothing, and takes as long as half of all others."""
+"""Measured only when named: it judges nothing, and takes about as long as all others together."""
 DEFAULT: Final = tuple(name for name in FIGURES if name not in ON_REQUEST)

@@ -2,8 +2,9 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import asdict
 
-from bench.blackout import blackouts_s
+from bench.blackout import blackouts
 from bench.model import NotMeasuredError, Row, Target, percentile, row
 from bench.product import measure
 from bench.side_by_side import Bench
@@ -20,10 +21,11 @@ def blackout(bench: Bench) -> Iterator[Row]:
         what = f"blackout of {count} {kill_signal.name}, timeout {HEARTBEAT_TIMEOUT_MS} ms"
         target = Target(allowed_ms, at_most=True)
         try:
-            seen_ms = [1e3 * s for s in measure(blackouts_s, kill_signal, count, HEARTBEAT_TIMEOUT_MS)]
+            blacked_out = measure(blackouts, kill_signal, count, HEARTBEAT_TIMEOUT_MS)
         except NotMeasuredError as error:
             yield row(f"p99 {what}", "ms", None, target=target, note=str(error))
             continue
-        bench.keep("product", what, milliseconds=seen_ms)
+        bench.keep("product", what, blackouts=[asdict(one) for one in blacked_out])
+        seen_ms = [1e3 * one.seen_s for one in blacked_out]
         yield row(f"p50 {what}", "ms", percentile(seen_ms, 50))
         yield row(f"p99 {what}", "ms", percentile(seen_ms, 99), target=target)

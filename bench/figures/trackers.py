@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from bench.model import Row, Target, Workload, row, row_of_pairs, step
 from bench.side_by_side import Bench
 
-HARVEST_SIZES_MIB = (64, 256, 1024, 4096, 8192)
+HARVEST_SIZES_MIB = (64, 1024, 8192)
 HARVEST_SIZES_QUICK_MIB = (64, 1024)
 AUTO_SIZES_MIB = (64, 256, 1024, 2048, 4096, 8192)
 AUTO_SECONDS = 2

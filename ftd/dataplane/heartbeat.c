@@ -9,6 +9,12 @@
 #include "threads.h"
 
 #define BUFFERED_FRAMES 8
+/*
+ * Silence does not count before the peer spoke first, or this long: after the
+ * handshake it still allocates its arenas, which takes a multiple of a short
+ * timeout on a busy host. Until then nothing is protected that could be lost.
+ */
+#define FIRST_BEAT_NS (5000 * FTD_MS)
 
 struct beat_stream {
 	char in[BUFFERED_FRAMES * sizeof(struct frame_header)];
@@ -138,7 +144,7 @@ static void *heartbeat_main(void *argument)
 		 * We did not run for a while (stopped, or the host paused): what the
 		 * peer sent meanwhile is still to be read, so silence is counted anew.
 		 */
-		if (now - ran_ns > heartbeat->timeout_ns / 2)
+		if (now - ran_ns > heartbeat->timeout_ns / 2 && atomic_load(&heartbeat->heard_ns) < now)
 			atomic_store(&heartbeat->heard_ns, now);
 		ran_ns = now;
 		if (heartbeat->output && output_beat(heartbeat->output, now)) {
@@ -169,7 +175,7 @@ int heartbeat_start(struct heartbeat *heartbeat, ftd_error *error)
 	int result;
 
 	heartbeat->rules.allowed = FRAME_BIT(FRAME_HEARTBEAT);
-	heartbeat_heard(heartbeat);
+	atomic_store(&heartbeat->heard_ns, now_ns() + FIRST_BEAT_NS);
 	heartbeat->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (heartbeat->wake_fd < 0)
 		return ftd_fail(error, errno, "making an eventfd: %s", strerror(errno));

@@ -121,7 +121,9 @@ void primary_read_acks(struct ftd_primary *primary)
 	}
 	heartbeat_heard(&primary->heartbeat);
 	primary->ack_fill += (uint32_t)n;
-	while (primary->ack_fill - at >= sizeof(struct frame_header) && !atomic_load(&primary->lost)) {
+	/* Nothing counts after a refused frame, nor after LEAVE_ACK or HANDOVER_DONE. */
+	while (primary->ack_fill - at >= sizeof(struct frame_header) && !atomic_load(&primary->lost) &&
+	       !atomic_load(&primary->ending)) {
 		struct frame_header header;
 
 		memcpy(&header, primary->ack_buffer + at, sizeof(header));

@@ -3,7 +3,7 @@
 import trio
 from trio.testing import MockClock
 
-from bench.blackout import Watch
+from bench.blackout import Blackout, Watch
 from ftd.drill.ledger import Answer, Disconnected
 
 
@@ -20,7 +20,7 @@ async def test_the_gap_that_is_open_at_the_kill_counts(autojump_clock: MockClock
     watch.begin()  # the kill
     for after_s in (0.25, 0.125):
         await answer(watch, after_s)
-    assert watch.longest_s == 0.5
+    assert watch.blackout == Blackout(seen_s=0.5, before_kill_s=0.25)
     assert watch.answers == 5
 
 
@@ -31,4 +31,4 @@ async def test_only_answers_end_a_gap(autojump_clock: MockClock) -> None:
     await trio.sleep(1.0)
     watch(Disconnected("unix:/x", "silent"))
     await answer(watch, 1.0)
-    assert watch.longest_s == 2.0
+    assert watch.blackout.seen_s == 2.0
