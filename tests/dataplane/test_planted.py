@@ -1,0 +1,116 @@
+"""The programs see what they are there to see: each of these breaks the product in one place, and the program
+must fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.dataplane.programs import CHECK_FAILED, SANITIZER_FAILED, Builder, run
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Replaces `right` in a source by `wrong`."""
+
+    name: str
+    program: str
+    source: str
+    right: str
+    wrong: str
+    cases: int = 4000
+
+
+PLANTS = [
+    Plant("tables of a lane too short", "crc32c_model", "crc32c.c", "shift_two, 2 *", "shift_two, 1 *"),
+    Plant("a decision is dropped", "events_overflow", "events.c", "EVENTS_MAX - (kind", "32 + 0 * (kind"),
+    Plant("a hot page is not compared", "hotset_model", "hotset.c", ") != 0) {", ") > 0) {"),
+    Plant(
+        *("the copy of a hot page grows old", "hotset_model", "hotset.c"),
+        "\t\tmemcpy(copy_of(set, hot), contents, FTD_PAGE_SIZE);\n\t\thot->unchanged",
+        "\t\thot->unchanged",
+    ),
+    Plant(
+        *("a page that leaves the set is not re-armed for good", "hotset_model", "hotset.c"),
+        "\thot->slot = 0;\n\thot->streak = 0;",
+        "\thot->streak = 0;",
+    ),
+    Plant(
+        *("the gate opens an epoch early", "output_model", "output.c"),
+        "limit, channel->marks[epoch % EPOCH_MARKS]",
+        "limit, channel->marks[(epoch + 1) % EPOCH_MARKS]",
+    ),
+    Plant("output leaves in doubt", "output_model", "output.c", " || in_doubt(output))", ")"),
+    Plant("an old echo counts as proof", "output_model", "output.c", "since && stamp_ns >= since", "since"),
+    Plant("a shut gate is open", "output_model", "output.c", "atomic_load(&output->shut)", "false"),
+    Plant(
+        *("the ring's wrap is overlooked", "output_model", "output.c"),
+        "memcpy(channel->ring, (const char *)data + first, length - first);",
+        "",
+    ),
+    Plant(
+        *("an epoch's checksum is not looked at", "fuzz_standby", "standby.c"),
+        "frame_body_len(header) && crc != header->body_crc",
+        "false",
+    ),
+    Plant(
+        *("a part is applied before the epoch is whole", "fuzz_standby", "standby.c"),
+        "\tstandby->parts++;\n\treturn true;",
+        "\tcommit_part(standby, staging);\n\tstandby->parts++;\n\treturn true;",
+    ),
+    Plant(
+        *("parts but the last are forgotten", "fuzz_standby", "standby.c"),
+        "for (uint32_t i = 0; i < standby->parts; i++)\n\t\tcommit_part",
+        "for (uint32_t i = standby->parts - 1; i < standby->parts; i++)\n\t\tcommit_part",
+    ),
+    Plant(
+        *("the state is of the epoch before", "fuzz_standby", "standby.c"),
+        "\tstandby->state = standby->state_staged;\n\tstandby->state_staged = state;",
+        "\t(void)state;",
+    ),
+    Plant(
+        *("a part is acknowledged", "fuzz_standby", "standby.c"),
+        "(header->type == FRAME_PART)\n\t\treturn true;",
+        "(header->type == FRAME_PART)\n\t\treturn send_answer(standby, FRAME_ACK, header->epoch, 0);",
+    ),
+    Plant(
+        *("what has come whole is lost at a stop", "fuzz_standby", "standby.c"),
+        "if (!receive(standby, &header, sizeof(header)))",
+        "if (atomic_load(&standby->stopping) || !receive(standby, &header, sizeof(header)))",
+    ),
+    Plant(
+        *("a list longer than its arena", "fuzz_standby", "frame.c"),
+        " || header->page_count > rules->pages_max",
+        "",
+    ),
+    Plant(
+        *("a part more than there are arenas", "fuzz_standby", "frame.c"),
+        "position->parts_received + 2 > rules->parts_max",
+        "false",
+        20_000,
+    ),
+    Plant(
+        *("a page outside memory", "fuzz_standby", "frame.c"),
+        "page_of(entry & ENTRY_GFN_MASK, pages) == NO_PAGE",
+        "false",
+    ),
+    Plant(
+        *("a refused acknowledgement counts", "fuzz_acks", "primary.c"),
+        "primary_refused(primary, refusal);\n\t} else if",
+        "primary_refused(primary, refusal);\n\t}\n\tif",
+    ),
+    Plant(
+        "the gate stays open for a lost peer", "fuzz_acks", "primary.c", "if (first_sealed)\n", "if (false)\n"
+    ),
+]
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+def test_planted_fault_is_seen(builder: Builder, plant: Plant) -> None:
+    def edit(text: str) -> str:
+        return text.replace(plant.right, plant.wrong)
+
+    program = builder.program(plant.program, edit=edit, edited=plant.source)
+    done = run(program, 1, plant.cases)
+    assert done.returncode in (CHECK_FAILED, SANITIZER_FAILED), done.stderr[-2000:]
