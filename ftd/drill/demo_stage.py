@@ -124,7 +124,7 @@ def verdict(outcome: Outcome) -> Text:
     if outcome.protection is not None and not outcome.protection.rate_was_held:
         kept.append(
             "\nThe rate that was asked for was not held: this machine was too slow or too busy for it. "
-            "That costs throughput; no promise depends on it.",
+            "Answers wait longer for their checkpoint then; no promise depends on the rate.",
             style="yellow",
         )
     return kept
