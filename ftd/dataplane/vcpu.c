@@ -132,11 +132,22 @@ static void park(struct ftd_vm *vm)
 	pthread_mutex_unlock(&vm->parking);
 }
 
+static void serve_mode(struct ftd_vm *vm, uint32_t requests, uint64_t left_guest_ns)
+{
+	if (vm->mode == MODE_SYNC)
+		cycle_sync_stop(vm->primary);
+	else if (vm->mode == MODE_CYCLE)
+		cycle_stop(vm->primary, left_guest_ns);
+	else if (vm->logging && (requests & STOP_RING_FULL))
+		vm->park_wanted = true;	/* paced by hand: the guest waits for whoever paces it */
+}
+
 static void lead(struct vcpu *vcpu)
 {
 	struct ftd_vm *vm = vcpu->vm;
 	uint32_t requests = atomic_exchange(&vm->requests, 0);
 	uint64_t left_guest_ns = vcpu->left_guest_ns;
+	enum vm_mode captured_for = vm->mode;
 
 	for (uint32_t i = 0; i < vm->vcpu_count; i++)
 		left_guest_ns = min_u64(left_guest_ns, vm->vcpus[i].left_guest_ns);
@@ -145,12 +156,12 @@ static void lead(struct vcpu *vcpu)
 		run_command(vm);
 		pthread_mutex_unlock(&vm->parking);
 	}
-	if (vm->mode == MODE_SYNC)
-		cycle_sync_stop(vm->primary);
-	else if (vm->mode == MODE_CYCLE)
-		cycle_stop(vm->primary, left_guest_ns);
-	else if (vm->logging && (requests & STOP_RING_FULL))
-		vm->park_wanted = true;	/* paced by hand: the guest waits for whoever paces it */
+	/*
+	 * A mode that the command has just set begins with the next stop: on
+	 * their way to this one the vCPUs captured what the mode before needs.
+	 */
+	if (vm->mode == captured_for)
+		serve_mode(vm, requests, left_guest_ns);
 	if (vm->park_wanted)
 		park(vm);
 }
