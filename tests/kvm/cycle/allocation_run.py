@@ -1,4 +1,4 @@
-"""Run by test_no_allocation.py under the interposer: protects a guest, reports who allocated when, as JSON."""
+"""Run by test_no_allocation.py under the interposer: protects a guest, says who allocated when, as JSON."""
 
 from __future__ import annotations
 

@@ -14,14 +14,22 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from tests.unit.replication.replication_copies import VM, Copy, Item, Link, Message, ModelArbiter, Move, PromiseBroken
-
 from ftd.replication import actions as act
 from ftd.replication import events as ev
 from ftd.replication.active import ActiveCore
 from ftd.replication.epochs import EpochAccount, OutputGate
 from ftd.replication.standby import StandbyCore
 from ftd.replication.states import Output
+from tests.unit.replication.replication_copies import (
+    VM,
+    Copy,
+    Item,
+    Link,
+    Message,
+    ModelArbiter,
+    Move,
+    PromiseBroken,
+)
 
 
 class World:

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.replication.replication_copies import PromiseBroken
-from tests.unit.replication.replication_world import World
 
 from ftd.replication import events as ev
 from ftd.replication.active import ActiveCore
@@ -22,6 +20,8 @@ from ftd.replication.core import InvariantBroken, LocalProtocolError
 from ftd.replication.standby import StandbyCore
 from ftd.replication.states import ActiveState, StandbyState
 from ftd.replication.table import ACTIVE_TABLE, STANDBY_TABLE, Do, Row
+from tests.unit.replication.replication_copies import PromiseBroken
+from tests.unit.replication.replication_world import World
 
 A = ActiveState
 S = StandbyState
