@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +59,7 @@ class GuestMemory:
 
 def _memfd_of(worker_pid: int) -> Path:
     for entry in Path(f"/proc/{worker_pid}/fd").iterdir():
-        if os.readlink(entry).startswith(MEMFD_NAME):
-            return entry
+        with suppress(FileNotFoundError):  # closed since it was listed
+            if os.readlink(entry).startswith(MEMFD_NAME):
+                return entry
     raise NotMeasuredError(f"worker {worker_pid} holds no guest memory")
