@@ -119,7 +119,7 @@ def chance() -> random.Random:
 @pytest.mark.timeout(240)
 async def test_the_primary_dies_twenty_times(chance: random.Random) -> None:
     """Promises 1 to 3: nothing that was answered is ever undone, and each generation has one active copy."""
-    kills: list[Kill] = [PingPong.primary_dies] * 17 + [PingPong.primary_host_dies] * 3
+    kills: list[Kill] = [*[PingPong.primary_dies] * 17, *[PingPong.primary_host_dies] * 3]
     chance.shuffle(kills)
     await play(kills, chance)
 
@@ -127,8 +127,8 @@ async def test_the_primary_dies_twenty_times(chance: random.Random) -> None:
 @pytest.mark.timeout(120)
 async def test_the_standby_dies_at_any_time(chance: random.Random) -> None:
     """Promise 3: the primary goes on alone, with a generation that it won, and loses nothing."""
-    kills: list[Kill] = [PingPong.standby_dies] * 3 + [PingPong.standby_dies_during_enter] * 3
-    kills.append(PingPong.primary_dies)
+    kills: list[Kill] = [PingPong.primary_dies]
+    kills += [*[PingPong.standby_dies] * 3, *[PingPong.standby_dies_during_enter] * 3]
     chance.shuffle(kills)
     await play(kills, chance)
 
