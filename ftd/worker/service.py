@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -10,13 +11,16 @@ from ftd.errors import ControlError, ErrorKind
 from ftd.protocol import control
 from ftd.protocol.control import EnterWorkerParams, FailoverWorkerParams, FaultParams, Nothing, WorkerStatus
 from ftd.replication import events as ev
-from ftd.replication.states import ACTIVE_ALONE, ActiveState, StandbyState
+from ftd.replication.states import ACTIVE_ALONE, ACTIVE_FINAL, ActiveState, StandbyState
 from ftd.transport.listen import unix_listener
 from ftd.transport.server import ControlServer
 from ftd.worker import faults, pair
 from ftd.worker.copy import VmCopy
 from ftd.worker.runner import Runner
 from ftd.worker.status import status_of
+
+# The process is on its way out; there is nothing left to stop.
+_ENDED: Final = ACTIVE_FINAL | {StandbyState.DISCARDED}
 
 
 class Service:
@@ -73,6 +77,8 @@ class Service:
 
     async def _stop(self, _params: Nothing) -> Nothing:
         copy = self._copy
+        if copy.core.state in _ENDED:
+            return Nothing()
         if copy.core.state is StandbyState.STANDBY_SYNCING and copy.standby is None:
             copy.reason = "discarded before a primary came"
             copy.ended.set()
