@@ -171,6 +171,8 @@ class LedgerClient:
                 await self._wake_sender.wait()
                 continue
             await trio.sleep_until(due_s)
+            if self._finishing:
+                return
             due_s = max(due_s, trio.current_time() - self._interval_s) + self._interval_s
             await stream.send_all(self._ask())
 

@@ -54,6 +54,14 @@ async def drill() -> AsyncIterator[Drill]:
         nursery.cancel_scope.cancel()
 
 
+async def test_nothing_is_asked_after_the_finish(autojump_clock: trio.testing.MockClock) -> None:
+    async with drill() as it:
+        await it.answered(10)
+        asked = it.client.book.asked
+        it.client.finish()
+    assert it.client.book.asked == asked
+
+
 async def test_an_honest_ledger_passes(autojump_clock: trio.testing.MockClock) -> None:
     async with drill() as it:
         await it.answered(100)
