@@ -141,7 +141,8 @@ int step_harvest(struct ftd_primary *primary)
 	if (primary->harvested.overflow)
 		return -EOVERFLOW;
 	judge_pages(primary, reported);
-	return 0;
+	/* What the standby has no arenas for is not sent: it would refuse the part after its last one. */
+	return primary->ship.count > primary->link.epoch_pages_max * primary->link.parts_max ? -EOVERFLOW : 0;
 }
 
 static void fill_arena(struct ftd_primary *primary, uint32_t pages)
