@@ -1,7 +1,11 @@
-"""Points at which a test can kill this process: those of the data plane, and a few of its own."""
+"""Points at which a test can kill this process: those of the data plane, and a few of its own.
+
+And one thing that no signal does: keep the interpreter busy while native threads run.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from typing import Final
@@ -22,6 +26,9 @@ POINTS: Final = frozenset(
         "switchover.done",
     }
 )
+INTERPRETER_BUSY: Final = "interpreter.busy"
+"""No point but a state: `nth` milliseconds in which no Python code of this process runs."""
+_US_PER_MS: Final = 1000
 _armed: dict[str, int] = {}
 
 
@@ -41,6 +48,11 @@ def arm(point: str, nth: int) -> bool:
         _armed[point] = nth
         return True
     return core.arm_fault(point, nth)
+
+
+def hold_interpreter(milliseconds: int) -> None:
+    """Sleeps with the interpreter's lock held."""
+    ctypes.PyDLL(None).usleep(ctypes.c_uint(milliseconds * _US_PER_MS))  # PyDLL: does not release it
 
 
 def passed(point: str) -> None:

@@ -100,6 +100,9 @@ class Service:
             raise ControlError(
                 ErrorKind.REFUSED, f"fault points are off: start ftd with {faults.ENABLE_VARIABLE}=1"
             )
+        if params.point == faults.INTERPRETER_BUSY:
+            faults.hold_interpreter(params.nth)
+            return Nothing()
         if not faults.arm(params.point, params.nth):
             known = ", ".join(faults.all_points())
             raise ControlError(ErrorKind.BAD_REQUEST, f"no fault point {params.point}; there are {known}")
