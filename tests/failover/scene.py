@@ -10,6 +10,7 @@ import trio
 
 from ftd.drill.demo_client import last_record
 from ftd.drill.ledger import Event, LedgerClient
+from ftd.drill.ledger_book import Book
 from ftd.drill.local_pair import Guest, LocalHost, LocalPair, local_pair
 from ftd.protocol.control import WorkerStatus
 from tests.failover.processes import has_ended
@@ -24,7 +25,7 @@ RUNNING: Final = frozenset({"idle", "syncing", "protected", "simplex", "leaving"
 ALONE: Final = ("idle", "simplex")
 
 # A death closes connections, which is noticed at once: the timeout matters only where something freezes.
-GUEST: Final = Guest(memory_mib=64, replication={"checkpoint_rate_hz": 1000, "heartbeat_timeout_ms": 500})
+GUEST: Final = Guest(memory_mib=64, replication={"checkpoint_rate_hz": 1000, "heartbeat_timeout_ms": 3000})
 
 
 def _unobserved(_event: Event) -> None:
@@ -66,15 +67,20 @@ class Scene:
     # ---- the client outside ----
 
     def begin_asking(
-        self, *, silence_timeout_s: float = 0.1, observe: Callable[[Event], None] = _unobserved
+        self,
+        *,
+        silence_timeout_s: float = 0.1,
+        observe: Callable[[Event], None] = _unobserved,
+        book: Book | None = None,
     ) -> LedgerClient:
-        """A fresh client, for a ledger that nobody has asked anything yet."""
+        """A fresh client, for a ledger that nobody has asked anything yet, or that goes on with a book."""
         self.client = LedgerClient(
             self.pair.consoles,
             requests_per_second=REQUESTS_PER_SECOND,
             silence_timeout_s=silence_timeout_s,
             observe=observe,
         )
+        self.client.book = book or self.client.book
         self._nursery.start_soon(self.client.run)
         return self.client
 
@@ -100,7 +106,15 @@ class Scene:
 
         await eventually("an answer to every request", all_is_answered)
         expected = book.chain.last, book.chain.hash_of(book.chain.last)
-        assert await last_record(host.console(self.vm)) == expected
+        found = await last_record(host.console(self.vm))
+        assert found == expected, f"the ledger's last record is {found}, not {expected}"
+
+    async def silence(self, seconds: float) -> None:
+        """Raises AssertionError when an answer comes within this time. A request must be on its way."""
+        book = self.client.book
+        before = book.answered
+        await trio.sleep(seconds)
+        assert book.answered == before, f"{book.answered - before} answers got out"
 
     # ---- hosts ----
 
@@ -145,6 +159,15 @@ class Scene:
         await self.pair.enter(host)
         assert (await self.status(host)).state == "protected"
         assert (await self.status(self.pair.peer_of(host))).state == "standby"
+
+    async def epochs_go_on(self, host: LocalHost, count: int = 20) -> None:
+        """Waits for so many more acknowledged epochs."""
+        wanted = (await self.status(host)).counters["epochs_acked"] + count
+
+        async def came() -> bool:
+            return (await self.status(host)).counters["epochs_acked"] >= wanted
+
+        await eventually(f"{count} more epochs of {host.name}", came)
 
     def logs(self) -> str:
         """The end of what workers and daemons said."""
