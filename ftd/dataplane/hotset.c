@@ -4,7 +4,7 @@
 struct hot_page {
 	uint32_t epoch;		/* last epoch in which it was harvested */
 	uint16_t slot;		/* 1 + index of its copy; 0: not hot */
-	uint8_t streak;		/* epochs running in which it was dirty, up to HOT_AFTER_EPOCHS */
+	uint8_t streak;		/* epochs in which it was dirty, without a gap, up to HOT_AFTER_EPOCHS */
 	uint8_t unchanged;	/* epochs running in which it was hot for nothing */
 };
 
@@ -70,7 +70,7 @@ struct hot_verdict hotset_judge(struct hotset *set, uint64_t page, const char *c
 	hot = &set->pages[page];
 	if (hot->slot)
 		return judge_hot(set, hot, contents, counters);
-	if (hot->epoch + 1 != epoch)
+	if (epoch - hot->epoch > HOT_WINDOW_EPOCHS)
 		hot->streak = 0;
 	hot->streak++;
 	hot->epoch = epoch;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hot set: pages that were dirty in several epochs running stay writable,
- * so that the guest pays no fault for them. Each epoch they are compared with
+ * The hot set: pages that keep being written stay writable, so that the guest
+ * pays no fault for them. Each epoch they are compared with
  * the copy that was sent last, and shipped when they differ. A hot page that
  * stays unchanged for a while is re-armed and leaves the set.
  *
@@ -17,7 +17,14 @@
 
 #include "base.h"
 
+/*
+ * Hot is what was dirty in this many epochs with no longer gap between them
+ * than the window. Not "in consecutive epochs": while every page of a guest's
+ * round still faults, the round lasts longer than an epoch, and no page would
+ * ever qualify.
+ */
 #define HOT_AFTER_EPOCHS 3
+#define HOT_WINDOW_EPOCHS 32
 #define HOT_COOL_EPOCHS 16
 
 struct hotset {

@@ -2,7 +2,6 @@
 #include "state.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -81,10 +80,8 @@ static int choose_msrs(struct ftd_vm *vm, ftd_error *error)
 /* msgpack: fixmap, then fixstr and bin 32 for each section. */
 #define SECTION_HEAD(name_len) (1 + (name_len) + 5)
 
-static void vcpu_name(char name[8], uint32_t index)
-{
-	snprintf(name, 8, "vcpu%u", index & 0xffu);
-}
+static const char *const vcpu_names[VCPUS_MAX] = { "vcpu0", "vcpu1", "vcpu2", "vcpu3",
+						   "vcpu4", "vcpu5", "vcpu6", "vcpu7" };
 
 int state_prepare(struct ftd_vm *vm, ftd_error *error)
 {
@@ -204,12 +201,8 @@ void state_assemble(const struct ftd_vm *vm, char *to)
 	to = put_section(to, "machine", &state->machine, sizeof(state->machine));
 	to = put_section(to, "serial", &vm->serial, sizeof(vm->serial));
 	to = put_section(to, "console", &vm->console, sizeof(vm->console));
-	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		char name[8];
-
-		vcpu_name(name, i);
-		to = put_section(to, name, section_of(vm, i), state->vcpu_len);
-	}
+	for (uint32_t i = 0; i < vm->vcpu_count; i++)
+		to = put_section(to, vcpu_names[i], section_of(vm, i), state->vcpu_len);
 }
 
 static int restore_machine(struct ftd_vm *vm, const struct machine_state *from, ftd_error *error)
@@ -320,8 +313,6 @@ static int restore_vcpu_section(struct ftd_vm *vm, uint32_t index, const char *n
 
 int ftd_vm_restore_section(ftd_vm *vm, const char *name, const void *data, uint64_t length, ftd_error *error)
 {
-	char vcpu[8];
-
 	if (vm->running)
 		return ftd_fail(error, EBUSY, "the VM runs");
 	if (strcmp(name, "machine") == 0) {
@@ -350,8 +341,7 @@ int ftd_vm_restore_section(ftd_vm *vm, const char *name, const void *data, uint6
 		return 0;
 	}
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		vcpu_name(vcpu, i);
-		if (strcmp(name, vcpu) == 0)
+		if (strcmp(name, vcpu_names[i]) == 0)
 			return restore_vcpu_section(vm, i, name, data, length, error);
 	}
 	return ftd_fail(error, EINVAL, "unknown section %.32s", name);

@@ -26,6 +26,8 @@ from ftd.worker.console import ConsoleError, listen
 from ftd.worker.pair import Pair, link_config
 
 NS_PER_S: Final = 1_000_000_000
+RUN_SHARE_MIN: Final = 4
+"""The guest runs for at least this part (a quarter) of a period between two checkpoints."""
 log = get_logger(__name__)
 
 
@@ -108,10 +110,13 @@ class VmCopy:
     def cycle_config(self) -> CycleConfig:
         """How this VM is checkpointed."""
         spec = self.spec
+        period_ns = NS_PER_S // spec.checkpoint_rate_hz
         return CycleConfig(
-            period_ns=NS_PER_S // spec.checkpoint_rate_hz,
+            period_ns=period_ns,
             epochs_in_flight=spec.epochs_in_flight,
             hot_pages_max=spec.hot_pages_max,
+            # Late checkpoints are made up for, but not at the cost of all of the guest's time.
+            run_min_ns=period_ns // RUN_SHARE_MIN,
         )
 
     async def _nothing(self, _action: act.Action) -> None:
