@@ -38,6 +38,8 @@ struct arena {
 	struct frame_header header;
 };
 
+enum checkpoint_step { STEP_SEALED, STEP_HARVESTED, STEP_COPIED };
+
 struct ftd_primary {
 	struct ftd_vm *vm;
 	struct frame_rules rules;
@@ -63,7 +65,7 @@ struct ftd_primary {
 	uint64_t due_ns;		/* of the last checkpoint, on schedule */
 	uint64_t stalled_ns;		/* of this stop */
 	struct hotset hot;
-	bool copied;
+	enum checkpoint_step step;	/* the last one made */
 
 	/* first synchronisation */
 	pthread_mutex_t sync_lock;	/* taking pages from the bitmap and copying them, against sealing */

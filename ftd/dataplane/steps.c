@@ -129,7 +129,6 @@ int step_harvest(struct ftd_primary *primary)
 	primary->harvested.count = 0;
 	primary->harvested.overflow = false;
 	primary->shipped = 0;
-	primary->copied = false;
 	error = vm->tracker->harvest(vm, &primary->harvested);
 	if (error)
 		return error;
@@ -141,6 +140,7 @@ int step_harvest(struct ftd_primary *primary)
 	if (primary->harvested.overflow)
 		return -EOVERFLOW;
 	judge_pages(primary, reported);
+	primary->step = STEP_HARVESTED;
 	/* What the standby has no arenas for is not sent: it would refuse the part after its last one. */
 	return primary->ship.count > primary->link.epoch_pages_max * primary->link.parts_max ? -EOVERFLOW : 0;
 }
@@ -175,7 +175,7 @@ int step_copy(struct ftd_primary *primary)
 	if (!step_wait_for_room(primary, arena_is_free, true))
 		return -EPIPE;
 	fill_arena(primary, primary->ship.count - primary->shipped);
-	primary->copied = true;
+	primary->step = STEP_COPIED;
 	count(&primary->vm->counters->copy_ns, now_ns() - began);
 	return 0;
 }
@@ -201,6 +201,7 @@ void step_seal(struct ftd_primary *primary)
 	output_mark(&vm->output, epoch);
 	/* Release: whoever reads `sealed` sees mark and time of that epoch. */
 	atomic_store_explicit(&primary->sealed, epoch, memory_order_release);
+	primary->step = STEP_SEALED;
 	count(&vm->counters->epochs_sealed, 1);
 	count(&vm->counters->pages, primary->ship.count);
 }
@@ -226,14 +227,26 @@ static int step_error(ftd_error *error, const char *step, int code)
 	return code ? ftd_fail(error, -code, "%s: %s", step, strerror(-code)) : 0;
 }
 
+/* A step out of turn would lose pages: what was harvested is not reported again, what was copied would be dropped. */
+static int check_order(const struct ftd_primary *primary, enum checkpoint_step last, ftd_error *error)
+{
+	static const char *const next[] = { "harvest", "copy", "seal" };
+
+	if (primary->cycle.period_ns || !primary->first_sealed)
+		return ftd_fail(error, EINVAL, "the cycle is not paced by hand, or memory is not synchronised yet");
+	if (primary->step != last)
+		return ftd_fail(error, EINVAL, "the next step is to %s, not to %s", next[primary->step], next[last]);
+	return 0;
+}
+
 int ftd_primary_harvest(ftd_primary *primary, uint64_t *gfns, uint32_t gfns_max, uint32_t *gfn_count,
 			ftd_error *error)
 {
 	struct ftd_vm *vm = primary->vm;
 	int code;
 
-	if (primary->cycle.period_ns || !primary->first_sealed)
-		return ftd_fail(error, EINVAL, "the cycle is not paced by hand, or memory is not synchronised yet");
+	if (check_order(primary, STEP_SEALED, error) < 0)
+		return -1;
 	if (!step_wait_for_room(primary, step_has_room, false))
 		return ftd_fail(error, EPIPE, "the standby is lost");
 	pthread_mutex_lock(&vm->devices);
@@ -249,8 +262,11 @@ int ftd_primary_harvest(ftd_primary *primary, uint64_t *gfns, uint32_t gfns_max,
 
 int ftd_primary_copy(ftd_primary *primary, ftd_error *error)
 {
-	int code = step_copy(primary);
+	int code;
 
+	if (check_order(primary, STEP_HARVESTED, error) < 0)
+		return -1;
+	code = step_copy(primary);
 	if (!code)
 		code = step_rearm(primary);
 	return step_error(error, "copy", code);
@@ -260,12 +276,11 @@ int ftd_primary_seal(ftd_primary *primary, const void *state, uint32_t state_len
 {
 	struct arena *arena = arena_to_fill(primary);
 
-	if (!primary->copied)
-		return ftd_fail(error, EINVAL, "nothing was harvested and copied");
+	if (check_order(primary, STEP_COPIED, error) < 0)
+		return -1;
 	if (state_len > STATE_MAX_BYTES)
 		return ftd_fail(error, E2BIG, "a state of %u bytes is more than the limit of %u", state_len,
 				STATE_MAX_BYTES);
-	primary->copied = false;
 	memcpy(arena->state, state, state_len);
 	arena->state_len = state_len;
 	pthread_mutex_lock(&primary->vm->devices);
