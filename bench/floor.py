@@ -12,6 +12,8 @@ from bench.model import NotMeasuredError, Run, Workload
 # The product keeps what serves a pair off the processors that run vCPUs, where others are left (placement.h).
 # The floor does as the product does: it is to have no other advantage or handicap than being bare.
 PLACEMENT = ("--pin",)
+# And it keeps idle processors awake (ftd/worker/wakefulness.py).
+LATENCY = ("--low-latency",)
 START_UP_S = 60
 STEPS = ("state", "harvest", "copy", "rearm", "wake")
 
@@ -55,6 +57,7 @@ class Floor:
         command = [str(self.program)]
         if workload.vcpus < (os.cpu_count() or 1):
             command += PLACEMENT
+        command += LATENCY
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         if workload.irqchip:

@@ -64,6 +64,8 @@ class ReplicationSection(Section, frozen=True, kw_only=True):
     epochs_in_flight: EpochsInFlight = 4
     hot_pages_max: HotPages = 1024
     """0: no hot set."""
+    low_latency: bool = True
+    """Keep the host's processors out of idle states while a VM is protected."""
     heartbeat_interval_ms: IntervalMs = 20
     heartbeat_timeout_ms: TimeoutMs = 500
     connect_timeout_s: ConnectTimeout = 10
@@ -77,6 +79,7 @@ class ReplicationOverrides(Section, frozen=True, kw_only=True, omit_defaults=Tru
     parts_max: Parts | None = None
     epochs_in_flight: EpochsInFlight | None = None
     hot_pages_max: HotPages | None = None
+    low_latency: bool | None = None
     heartbeat_interval_ms: IntervalMs | None = None
     heartbeat_timeout_ms: TimeoutMs | None = None
     connect_timeout_s: ConnectTimeout | None = None

@@ -26,6 +26,7 @@ def active_spec(config: Config, vm: VmConfig, socket_path: str, *, force: bool) 
         parts_max=replication.parts_max,
         epochs_in_flight=replication.epochs_in_flight,
         hot_pages_max=replication.hot_pages_max,
+        low_latency=replication.low_latency,
         heartbeat_interval_ms=replication.heartbeat_interval_ms,
         heartbeat_timeout_ms=replication.heartbeat_timeout_ms,
         connect_timeout_s=replication.connect_timeout_s,

@@ -108,6 +108,7 @@ class WorkerSpec(Message, frozen=True, kw_only=True):
     parts_max: Count
     epochs_in_flight: Count
     hot_pages_max: Count
+    low_latency: bool = True
     heartbeat_interval_ms: Count
     heartbeat_timeout_ms: Count
     connect_timeout_s: Count

@@ -7,6 +7,7 @@
 ``standby``    what those of the standby side mean
 ``pair``       connects the data pair and shakes hands
 ``claims``     asks the arbiter
+``wakefulness``  keeps processors awake while the VM is protected
 ``console``    the console's listening socket
 ``status``     the worker's answer to `status`
 ``faults``     points at which tests kill this process

@@ -24,6 +24,7 @@ from ftd.worker import faults
 from ftd.worker.claims import Claims, new_claim_id
 from ftd.worker.console import ConsoleError, listen
 from ftd.worker.pair import Pair, link_config
+from ftd.worker.wakefulness import Wakefulness
 
 NS_PER_S: Final = 1_000_000_000
 RUN_SHARE_MIN: Final = 4
@@ -52,6 +53,7 @@ class VmCopy:
         self.primary: Primary | None = None
         self.standby: Standby | None = None
         self.pair: Pair | None = None
+        self._wakefulness = Wakefulness(wanted=spec.low_latency)
         self._refused_in_handshake: dict[Refusal, int] = {}
         self._performers: Final[dict[type[act.Action], Callable[[Any], Awaitable[None]]]] = {
             act.StartSync: self._start_sync,
@@ -126,6 +128,7 @@ class VmCopy:
         assert self.pair is not None, "EnterRequested comes with a pair"
         pair, self.pair = self.pair, None
         link = link_config(self.spec, action.generation, pair)
+        self._wakefulness.begin()
         self.primary = await trio.to_thread.run_sync(self.machine.start_primary, link, self.cycle_config())
         self.reason = ""
         log.info("first synchronisation begins", peer=action.peer, generation=action.generation)
@@ -138,6 +141,7 @@ class VmCopy:
             primary, self.primary = self.primary, None
             end = partial(primary.end, release_output=release_output, resume_guest=resume_guest)
             await trio.to_thread.run_sync(end)
+            self._wakefulness.end()
 
     async def _resume_simplex(self, action: act.ResumeSimplex) -> None:
         faults.passed("simplex.before-resume")
@@ -180,6 +184,7 @@ class VmCopy:
 
     def begin_standby(self, pair: Pair) -> None:
         """The primary came."""
+        self._wakefulness.begin()
         self.standby = self.machine.start_standby(link_config(self.spec, self.core.generation, pair))
 
     async def stop_standby(self) -> None:
@@ -203,6 +208,7 @@ class VmCopy:
         """Once the guest runs, nothing of the standby is needed; before, its memory is not worth the wait."""
         if self.standby is not None and isinstance(self.core, ActiveCore):
             standby, self.standby = self.standby, None
+            self._wakefulness.end()
             trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, standby.free)
 
     async def _activate(self, action: act.Activate) -> None:
