@@ -1,0 +1,86 @@
+"""The comparisons see what they are there to see: each of these breaks the product, and must be found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.kvm.dataplane.planted import PlantedBuilds, run_scenario
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Replaces `right` in a source by `wrong`; `scenario` must fail, saying `seen`."""
+
+    name: str
+    source: str
+    right: str
+    wrong: str
+    scenario: str
+    seen: str
+
+
+PLANTS = [
+    Plant(
+        *("what the device model wrote is not sent", "steps.c"),
+        "\ttake_marks(vm, &primary->harvested, reported);",
+        "\tvm->marked_count = 0;",
+        "console_traffic(pairs.Setup())",
+        "pages differ",
+    ),
+    Plant(
+        *("the page after a dirty one is overlooked", "tracker_bitmap.c"),
+        "\t\t\tword &= word - 1;",
+        "\t\t\tword &= word - 1, word &= word - 1;",
+        "switch_over(pairs.Setup())",
+        "pages differ",
+    ),
+    Plant(
+        *("a vCPU's ring is forgotten", "tracker_ring.c"),
+        "page_list_add(list, page);",
+        "if (i == 0) page_list_add(list, page);",
+        "switch_over(pairs.Setup(tracker='ring', vcpus=2))",
+        "pages differ",
+    ),
+    Plant(
+        *("a hot page is not compared", "hotset.c"),
+        ") != 0) {",
+        ") == 2) {",
+        "switch_over(pairs.Setup(hot_pages_max=64))",
+        "pages differ",
+    ),
+    Plant(
+        *("registers are of an earlier epoch", "state.c"),
+        "\tsection->regs = vcpu->run->s.regs.regs;",
+        "\tif (!section->regs.rip) section->regs = vcpu->run->s.regs.regs;",
+        "kill_at_random(pairs.Setup(), 1)",
+        "a lost page",
+    ),
+    Plant(
+        *("the last part alone is committed", "standby.c"),
+        "for (uint32_t i = 0; i < standby->parts; i++)\n\t\tcommit_part",
+        "for (uint32_t i = standby->parts - 1; i < standby->parts; i++)\n\t\tcommit_part",
+        "switch_over(pairs.Setup(epoch_pages_max=64, parts_max=16, rate_hz=50))",
+        "pages differ",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> PlantedBuilds:
+    return PlantedBuilds(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+def test_planted_fault_is_seen(builds: PlantedBuilds, plant: Plant) -> None:
+    done = run_scenario(builds.tree(plant.source, plant.right, plant.wrong), plant.scenario)
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert "AssertionError" in done.stderr
+    assert plant.seen in done.stderr, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("scenario", sorted({plant.scenario for plant in PLANTS}))
+def test_without_a_fault_the_same_scenario_passes(scenario: str) -> None:
+    done = run_scenario(None, scenario)
+    assert done.returncode == 0, done.stderr[-3000:]
