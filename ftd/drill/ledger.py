@@ -123,9 +123,14 @@ class LedgerClient:
                         return
                 await trio.sleep(RETRY_INTERVAL_S)
 
-        async with trio.open_nursery() as nursery:
-            for address in self._connectors:
-                nursery.start_soon(try_address, address)
+        try:
+            async with trio.open_nursery() as nursery:
+                for address in self._connectors:
+                    nursery.start_soon(try_address, address)
+        except BaseException:
+            for _, stream, _ in found:
+                await trio.aclose_forcefully(stream)
+            raise
         for _, loser, _ in found[1:]:
             await trio.aclose_forcefully(loser)
         return found[0]
