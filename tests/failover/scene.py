@@ -158,7 +158,7 @@ class Scene:
         """`ftctl enter` on the host that runs the guest."""
         await self.pair.enter(host)
         assert (await self.status(host)).state == "protected"
-        assert (await self.status(self.pair.peer_of(host))).state == "standby"
+        await self.pair.wait_for_state(self.pair.peer_of(host), "standby", deadline_s=DEADLINE_S)
 
     async def epochs_go_on(self, host: LocalHost, count: int = 20) -> None:
         """Waits for so many more acknowledged epochs."""
