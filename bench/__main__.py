@@ -18,7 +18,7 @@ from bench.report import all_met, print_table, write_json
 from bench.side_by_side import Bench
 
 JSON_PATH = Path("bench-results") / "bench.json"
-TABLE_WIDTH = 130
+TABLE_WIDTH = 150
 """A table that is cut or folded is of no use in a log."""
 
 

@@ -67,12 +67,19 @@ class Floor:
         return [*command, "--rate", str(workload.rate)]
 
 
-def tcp_copy_bytes_per_second(program: Path, memory_mib: int, *, untouched: bool) -> float:
+def tcp_copy_bytes_per_second(
+    program: Path, memory_mib: int, *, untouched: bool = False, spared: int = 0
+) -> float:
     """How fast a bare loop copies this much memory over loopback TCP.
 
     `untouched`: into memory whose pages come into being as the bytes come in, as a new standby's do.
+    `spared`: so many processors are left to others, if there are more than that.
     """
     command = [str(program), "--mib", str(memory_mib), *(["--untouched"] if untouched else [])]
+    processors = sorted(os.sched_getaffinity(0))
+    if spared:
+        used = processors[: max(len(processors) - spared, 1)]
+        command = ["taskset", "--cpu-list", ",".join(map(str, used)), *command]
     return float(_run_json(command, START_UP_S + memory_mib // 32)["bytes_per_second"])
 
 
