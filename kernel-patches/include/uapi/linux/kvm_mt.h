@@ -32,7 +32,8 @@ struct kvm_mt_enable {
 };
 
 /*
- * An entry of a list, as the mapping shows it. FETCH returns it without VALID
+ * An entry of a list, as the mapping shows it. The mapping has both lists, each
+ * max_gfns * 8 bytes and rounded up to whole pages. FETCH returns it without VALID
  * and REARMED. An entry that is not VALID yet is being written by a vCPU that
  * was running when the list was sealed.
  */
@@ -84,7 +85,8 @@ struct kvm_mt_fetch {
 /*
  * Re-arms entries [start, start + count) of the sealed list, or those given:
  * the next write to such a frame is reported again. When it returns, all
- * writes that were not are in memory: copy after it, or with all vCPUs out.
+ * writes to frames counted in done that are not reported again are in memory:
+ * copy after it, or with all vCPUs out.
  */
 struct kvm_mt_rearm {
 	__u64 epoch;		/* with KVM_MT_REARM_GFNS: ignored, must be 0 */
@@ -95,7 +97,10 @@ struct kvm_mt_rearm {
 	__u32 done;		/* returned: frames that were not armed before */
 };
 
-/* 0: none. At or above it no vCPU runs until the list is sealed or the threshold raised. */
+/*
+ * 0: none; at most max_gfns. At or above it no vCPU runs until the list is
+ * sealed or the threshold raised.
+ */
 struct kvm_mt_threshold {
 	__u32 threshold;
 	__u32 flags;
@@ -105,7 +110,7 @@ struct kvm_mt_status {
 	__u64 epoch;		/* of the list being filled */
 	__u32 count;		/* its entries */
 	__u32 sealed;		/* entries of the sealed list */
-	__u32 rearmed;		/* of those, re-armed */
+	__u32 rearmed;		/* of those, re-armed by range */
 	__u32 flags;		/* KVM_MT_STATUS_* */
 	__u32 threshold;
 	__u32 max_gfns;
