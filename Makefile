@@ -7,20 +7,24 @@ PACKAGES := gcc binutils libc6-dev linux-libc-dev python3-dev python3-venv
 
 # What the built package is made of. Python sources are not in it: the install is editable.
 NATIVE := pyproject.toml setup.py $(wildcard ftd/dataplane/*.[ch] ftd/dataplane/build.py) \
-	$(wildcard ftd/vm/microvm/*.[ch] ftd/vm/microvm/guests/*)
+	$(wildcard ftd/vm/microvm/*.[ch] ftd/vm/microvm/guests/*) kernel-patches/include/uapi/linux/kvm_mt.h
 NATIVE := $(filter-out %.bin %__pycache__,$(NATIVE))
 
 C_SOURCES := $(wildcard ftd/dataplane/*.c ftd/vm/microvm/*.c)
 C_WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
 C_CHECKS := $(C_SOURCES:%=check-%)
 
-.PHONY: help setup demo test test-long bench check check-python check-c clean $(C_CHECKS)
+.PHONY: help setup demo test test-long bench bench-kernel kernel kernel-test kernel-mutants check check-python check-c clean $(C_CHECKS)
 
 help:
 	@echo "make demo       two daemons, a guest, a kill: within a minute"
 	@echo "make test       all tests but the long ones"
 	@echo "make test-long  the long ones"
 	@echo "make bench      the figures of README.md, measured here"
+	@echo "make kernel     kvm's modules with kernel-patches/, for KERNEL=release or the newest one, into TO=folder"
+	@echo "make kernel-test  the patched kvm's tests, on hosts under emulation: within 10 minutes"
+	@echo "make kernel-mutants  faults planted in the patches: each must be seen"
+	@echo "make bench-kernel  memory tracking against the dirty ring and the bitmap, in the lab"
 	@echo "make check      linters, types, layers, C warnings"
 	@echo "make setup      only what all of these need"
 	@echo "make clean      remove what was built"
@@ -43,6 +47,19 @@ test-long: setup
 bench: setup
 	$(BIN)/python -m bench
 
+kernel: setup
+	$(BIN)/python -m lab kernel $(if $(KERNEL),--kernel $(KERNEL)) $(if $(TO),--to $(TO))
+
+kernel-test: setup
+	$(BIN)/python -m lab test $(if $(KERNEL),--kernel $(KERNEL))
+
+kernel-mutants: setup
+	$(BIN)/python -m lab mutants $(if $(KERNEL),--kernel $(KERNEL))
+
+# In the lab: about a quarter of an hour.
+bench-kernel: setup
+	$(BIN)/python -m bench.kernel
+
 check: check-python check-c
 
 check-python: setup
@@ -54,7 +71,8 @@ check-python: setup
 check-c: $(C_CHECKS)
 
 $(C_CHECKS): check-%: % | setup
-	gcc -std=gnu11 -O2 -fsyntax-only $(C_WARNINGS) -Iftd/dataplane -Iftd/vm/microvm $<
+	gcc -std=gnu11 -O2 -fsyntax-only $(C_WARNINGS) -Iftd/dataplane -Iftd/vm/microvm \
+		-idirafter kernel-patches/include/uapi $<
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info ftd/_dataplane.c

@@ -1,0 +1,9 @@
+"""What may go wrong in the lab, for the person who reads it."""
+
+
+class LabError(Exception):
+    """What was tried, on what, why it failed, what to do next."""
+
+
+class MissingError(LabError):
+    """Something that the machine lacks and that could not be had: a package, or a right. Tests skip on it."""

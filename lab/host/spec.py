@@ -1,0 +1,58 @@
+"""What a host is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from lab.errors import LabError
+from lab.kernel.modules import Modules
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A host before it is started."""
+
+    modules: Modules
+    """The kernel image, and the modules that replace its own."""
+    name: str = "alpha"
+    cpus: int = 2
+    memory_mib: int = 1024
+    parameters: tuple[str, ...] = ()
+    """Module parameters as on a kernel's command line: `kvm.tdp_mmu=N`, `kvm_amd.npt=0`."""
+    boot: tuple[str, ...] = ()
+    """Words for the kernel's command line, such as `hugepages=64`."""
+    threads: str = "single"
+    """`single`: the emulated processors take turns. `multi`: at once; guests inside die at random."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Path inside (absolute) to file or folder here: copied in before the first command."""
+    root: Path | None = None
+    """An ext4 image to run commands in; without one there is busybox and what `files` brings."""
+    search: tuple[str, ...] = ()
+    """Folders where programs are looked for first."""
+    folder: str = "/"
+    """Where commands are started."""
+
+    def __post_init__(self) -> None:
+        if self.threads not in ("single", "multi"):
+            raise LabError(f"threads are `single` or `multi`, not `{self.threads}`")
+        for parameter in self.parameters:
+            module, dot, rest = parameter.partition(".")
+            if not dot or "=" not in rest or canonical(module) not in LOADED:
+                raise LabError(
+                    f"`{parameter}` is no parameter of {', '.join(sorted(LOADED))}: write kvm.tdp_mmu=N"
+                )
+
+    def parameters_of(self, module: str) -> str:
+        """The parameters for one module, as insmod takes them."""
+        pairs = [parameter.partition(".") for parameter in self.parameters]
+        return " ".join(rest for owner, _, rest in pairs if canonical(owner) == canonical(module))
+
+
+def canonical(module: str) -> str:
+    """A module's name as the kernel shows it: `kvm-amd` and `kvm_amd` are one."""
+    return module.replace("-", "_")
+
+
+LOADED: Final = frozenset({"kvm", "kvm_amd"})
+"""The modules of ours that a host loads: its processor is an AMD one."""

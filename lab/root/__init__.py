@@ -1,0 +1,1 @@
+"""A root with Python and this project, made of the machine's own files."""
