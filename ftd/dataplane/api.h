@@ -27,7 +27,7 @@ typedef struct ftd_counters {
 	uint64_t sync_throttle_ns;		/* guest held back so that the first sync converges */
 	uint64_t stalls, stall_ns;		/* no free arena, or too many epochs unacknowledged */
 	uint64_t parts;				/* dirty lists that needed more than one arena */
-	uint64_t threshold_exits;		/* epochs sealed early because a ring was full */
+	uint64_t threshold_exits;		/* epochs sealed early because a ring or list was full */
 	uint64_t vcpu_kicks;			/* vCPUs that had to be stopped by another */
 	uint64_t hot_pages, hot_shipped, hot_unchanged, hot_cooled;
 	uint64_t output_bytes_produced, output_bytes_released, output_bytes_dropped;
@@ -59,7 +59,7 @@ enum {
 	FTD_LOST_OVERFLOW,		/* an epoch did not fit parts_max arenas */
 	FTD_LOST_LOCAL,			/* a KVM call of our own failed; detail is errno */
 };
-enum { FTD_TRACKER_RING = 1, FTD_TRACKER_BITMAP = 2 };
+enum { FTD_TRACKER_RING = 1, FTD_TRACKER_BITMAP = 2, FTD_TRACKER_MT = 3 };
 
 /* ---- the machine ---- */
 typedef struct ftd_vm ftd_vm;
@@ -123,7 +123,7 @@ void ftd_primary_end(ftd_primary *primary, int release_output, int resume_guest)
 
 /*
  * The steps of the cycle, for a guest that someone else has stopped (period_ns
- * = 0). A guest of ours whose dirty ring fills up between two checkpoints stops
+ * = 0). A guest of ours whose dirty ring or list fills up between two checkpoints stops
  * by itself until it is resumed. Devices of ours must be quiet from harvest to
  * seal: it is the caller who captures state.
  */

@@ -8,6 +8,8 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 DEVICES = HERE.parent / "vm" / "microvm"
+UAPI = HERE.parents[1] / "kernel-patches" / "include" / "uapi"
+"""linux/kvm_mt.h, for systems whose own headers lack it: searched last."""
 WARNINGS = [
     "-Wall",
     "-Wextra",
@@ -26,7 +28,7 @@ def sources() -> list[Path]:
 
 
 def headers() -> list[Path]:
-    return sorted([*HERE.glob("*.h"), *DEVICES.glob("*.h")])
+    return sorted([*HERE.glob("*.h"), *DEVICES.glob("*.h"), UAPI / "linux" / "kvm_mt.h"])
 
 
 ffibuilder = FFI()
@@ -37,7 +39,15 @@ ffibuilder.set_source(
     sources=[str(path.relative_to(HERE.parents[1])) for path in sources()],
     depends=[str(path.relative_to(HERE.parents[1])) for path in headers()],
     include_dirs=[str(HERE), str(DEVICES)],
-    extra_compile_args=["-std=gnu11", "-O2", "-g", "-fno-strict-aliasing", "-pthread"],
+    extra_compile_args=[
+        "-std=gnu11",
+        "-O2",
+        "-g",
+        "-fno-strict-aliasing",
+        "-pthread",
+        "-idirafter",
+        str(UAPI),
+    ],
     extra_link_args=["-pthread"],
 )
 

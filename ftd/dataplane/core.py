@@ -17,7 +17,11 @@ from ftd.dataplane.events import Event, EventKind
 
 VM_ID_BYTES: Final = 16
 GFNS_AT_ONCE: Final = 1 << 16
-TRACKER_IDS: Final = {"ring": lib.FTD_TRACKER_RING, "bitmap": lib.FTD_TRACKER_BITMAP}
+TRACKER_IDS: Final = {
+    "ring": lib.FTD_TRACKER_RING,
+    "bitmap": lib.FTD_TRACKER_BITMAP,
+    "mt": lib.FTD_TRACKER_MT,
+}
 LEAVE_ACK: Final = 10
 HANDOVER_DONE: Final = 12
 _HISTOGRAMS: Final = {"pause_ns": "pause_hist", "ack_ns": "ack_hist", "harvest_ns": "harvest_hist"}

@@ -58,7 +58,7 @@ static void give_up_if_lost(struct ftd_primary *primary)
 	}
 	/* The standby never had a whole epoch: nobody else can have this guest. */
 	vm->mode = MODE_PLAIN;
-	vm_set_logging(vm, false);
+	vm_end_tracking(vm);
 	pthread_mutex_lock(&vm->devices);
 	vm->marking = false;
 	pthread_mutex_unlock(&vm->devices);

@@ -13,7 +13,7 @@ int hotset_open(struct hotset *set, uint64_t guest_pages, uint32_t max)
 	memset(set, 0, sizeof(*set));
 	if (!max)
 		return 0;
-	set->max = max < UINT16_MAX ? max : UINT16_MAX - 1;
+	set->max = max < HOT_PAGES_MAX ? max : HOT_PAGES_MAX;
 	set->pages_bytes = guest_pages * sizeof(struct hot_page);
 	set->pages = reserve_pages(set->pages_bytes);
 	set->copies = reserve_pages(set->max * FTD_PAGE_SIZE);

@@ -26,6 +26,7 @@
 #define HOT_AFTER_EPOCHS 3
 #define HOT_WINDOW_EPOCHS 32
 #define HOT_COOL_EPOCHS 16
+#define HOT_PAGES_MAX (UINT16_MAX - 1)	/* a slot has 16 bits, and 0 is none */
 
 struct hotset {
 	uint32_t max, count;

@@ -157,9 +157,24 @@ static int make_list(struct page_list *list, uint32_t max)
 static uint32_t list_max(const struct ftd_primary *primary)
 {
 	const struct ftd_vm *vm = primary->vm;
-	uint32_t parts = primary->link.epoch_pages_max * primary->link.parts_max;
+	const struct tracker_limits *limits = &primary->limits;
 
-	return (uint32_t)max_u64(parts, vm->ring_entries * vm->vcpu_count) + DEVICE_MARKS_MAX;
+	/* Un-armed pages are reported beside those written anew, also when they need not be sent. */
+	return (uint32_t)max_u64(limits->epoch, vm->ring_entries * vm->vcpu_count) + limits->unarmed +
+	       OVERSHOOT_PAGES * vm->vcpu_count + DEVICE_MARKS_MAX;
+}
+
+/*
+ * A hot set may fill half of an epoch at most: the threshold of `mt` leaves
+ * room for all of it, and must leave the guest some pages too.
+ */
+static struct tracker_limits limits_for(const struct ftd_primary *primary)
+{
+	uint32_t epoch = primary->link.epoch_pages_max * primary->link.parts_max;
+	uint32_t hot = (uint32_t)min_u64(min_u64(primary->cycle.hot_pages_max, HOT_PAGES_MAX), epoch / 2);
+
+	return (struct tracker_limits){ .arena = primary->link.epoch_pages_max, .epoch = epoch,
+					.unarmed = primary->vm->tracker->page_rearm ? hot : 0 };
 }
 
 static uint32_t state_room(const struct ftd_primary *primary)
@@ -228,14 +243,13 @@ static int allocate(struct ftd_primary *primary, ftd_error *error)
 {
 	struct ftd_vm *vm = primary->vm;
 	uint32_t max = list_max(primary);
-	uint32_t hot = vm->tracker->page_rearm ? primary->cycle.hot_pages_max : 0;
 
 	primary->sync_bytes = (vm->pages + 63) / 64 * 8;
 	primary->sync.words = reserve_pages(primary->sync_bytes);
 	primary->batch = reserve_pages(sizeof(struct frame_header) + (size_t)SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
 	if (!primary->sync.words || !primary->batch || make_list(&primary->harvested, max) < 0 ||
 	    make_list(&primary->ship, max) < 0 || make_list(&primary->rearm, max) < 0 || make_arenas(primary) < 0 ||
-	    hotset_open(&primary->hot, vm->pages, hot) < 0)
+	    hotset_open(&primary->hot, vm->pages, primary->limits.unarmed) < 0)
 		return ftd_fail(error, ENOMEM, "no memory for %u arenas of %u pages", primary->cycle.epochs_in_flight,
 				primary->link.epoch_pages_max);
 	return 0;
@@ -268,14 +282,10 @@ static void mark_all_data(struct ftd_primary *primary)
 static int command_begin(struct ftd_vm *vm, void *argument)
 {
 	struct ftd_primary *primary = argument;
-	int error = vm_set_logging(vm, true);
+	int error = vm_begin_tracking(vm, &primary->limits);
 
-	if (!error)
-		error = vm->tracker->begin(vm);
-	if (error) {
-		vm_set_logging(vm, false);
+	if (error)
 		return error;
-	}
 	pthread_mutex_lock(&vm->devices);
 	memset(vm->marked_bitmap, 0, (vm->pages + 63) / 64 * 8);
 	vm->marked_count = 0;
@@ -337,6 +347,7 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 	primary->vm = vm;
 	primary->link = *link;
 	primary->cycle = *cycle;
+	primary->limits = limits_for(primary);
 	pthread_mutex_init(&primary->sync_lock, NULL);
 	pthread_mutex_init(&primary->fate, NULL);
 	memcpy(primary->rules.vm_id, link->vm_id, sizeof(primary->rules.vm_id));
@@ -369,7 +380,7 @@ static int stop_tracking(struct ftd_vm *vm)
 	vm->marking = false;
 	pthread_mutex_unlock(&vm->devices);
 	atomic_store(&vm->next_tick_ns, 0);
-	return vm->logging ? vm_set_logging(vm, false) : 0;
+	return vm_end_tracking(vm);
 }
 
 static int command_mute(struct ftd_vm *vm, void *argument)

@@ -45,6 +45,7 @@ struct ftd_primary {
 	struct frame_rules rules;
 	ftd_link_config link;
 	ftd_cycle_config cycle;
+	struct tracker_limits limits;
 
 	struct arena arenas[ARENAS_MAX];
 	_Atomic uint64_t queued, sent;	/* arenas, counted for ever */

@@ -4,6 +4,8 @@
 #include "memory_map.h"
 #include "primary.h"
 
+static const struct share_rule copy_rule = { .worth_from = 192, .piece = 32 };
+
 static struct arena *arena_to_fill(struct ftd_primary *primary)
 {
 	return &primary->arenas[atomic_load(&primary->queued) % primary->cycle.epochs_in_flight];
@@ -145,14 +147,27 @@ int step_harvest(struct ftd_primary *primary)
 	return primary->ship.count > primary->link.epoch_pages_max * primary->link.parts_max ? -EOVERFLOW : 0;
 }
 
+struct copy {
+	const uint64_t *pages;
+	char *to;
+};
+
+static void copy_piece(struct ftd_vm *vm, void *argument, uint32_t first, uint32_t n)
+{
+	const struct copy *copy = argument;
+
+	for (uint32_t i = first; i < first + n; i++)
+		memcpy(copy->to + i * FTD_PAGE_SIZE, vm->memory + (copy->pages[i] << FTD_PAGE_SHIFT), FTD_PAGE_SIZE);
+}
+
 static void fill_arena(struct ftd_primary *primary, uint32_t pages)
 {
 	struct arena *arena = arena_to_fill(primary);
-	const uint64_t *from = primary->ship.pages + primary->shipped;
+	struct copy copy = { .pages = primary->ship.pages + primary->shipped, .to = arena->pages };
 
 	for (uint32_t i = 0; i < pages; i++)
-		arena->list[i] = gfn_of(from[i]);	/* encoding RAW is 0 */
-	vm_copy_pages(primary->vm, from, pages, arena->pages);
+		arena->list[i] = gfn_of(copy.pages[i]);	/* encoding RAW is 0 */
+	share_post(primary->vm, copy_rule, pages, copy_piece, &copy);
 	arena->epoch = atomic_load_explicit(&primary->sealed, memory_order_relaxed) + 1;
 	arena->count = pages;
 	arena->state_len = 0;

@@ -13,6 +13,13 @@
 /* One clear call spans at most this many clean pages: past it, a second call is cheaper than copying zeros. */
 #define CLEAR_GAP_PAGES (1ull << 17)
 
+static bool bitmap_offered(int kvm_fd)
+{
+	int modes = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
+
+	return modes > 0 && (modes & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE);
+}
+
 static int bitmap_prepare(struct ftd_vm *vm, ftd_error *error)
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
@@ -123,10 +130,15 @@ static int bitmap_collect(struct ftd_vm *vm, struct sync_bitmap *bitmap)
 	return error;
 }
 
-static int bitmap_begin(struct ftd_vm *vm)
+static int bitmap_begin(struct ftd_vm *vm, const struct tracker_limits *limits)
 {
-	(void)vm;	/* KVM made a new, clean bitmap when logging was switched on */
-	return 0;
+	(void)limits;
+	return vm_set_slots(vm, true);	/* makes a new, clean bitmap */
+}
+
+static int bitmap_end(struct ftd_vm *vm)
+{
+	return vm_set_slots(vm, false);
 }
 
 static void bitmap_release(struct ftd_vm *vm)
@@ -136,18 +148,7 @@ static void bitmap_release(struct ftd_vm *vm)
 
 const struct tracker tracker_bitmap = {
 	.name = "bitmap", .page_rearm = true,
-	.prepare = bitmap_prepare, .vcpu_prepare = bitmap_vcpu_prepare, .begin = bitmap_begin,
-	.harvest = bitmap_harvest, .rearm = bitmap_rearm, .collect = bitmap_collect, .release = bitmap_release,
+	.offered = bitmap_offered, .prepare = bitmap_prepare, .vcpu_prepare = bitmap_vcpu_prepare,
+	.begin = bitmap_begin, .harvest = bitmap_harvest, .rearm = bitmap_rearm, .collect = bitmap_collect,
+	.end = bitmap_end, .release = bitmap_release,
 };
-
-const struct tracker *tracker_by_id(uint32_t id)
-{
-	switch (id) {
-	case FTD_TRACKER_RING:
-		return &tracker_ring;
-	case FTD_TRACKER_BITMAP:
-		return &tracker_bitmap;
-	default:
-		return NULL;
-	}
-}

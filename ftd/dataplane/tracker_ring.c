@@ -15,6 +15,11 @@
 #include "memory_map.h"
 #include "vm.h"
 
+static bool ring_offered(int kvm_fd)
+{
+	return ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_DIRTY_LOG_RING) > 0;
+}
+
 static int ring_prepare(struct ftd_vm *vm, ftd_error *error)
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_DIRTY_LOG_RING };
@@ -96,12 +101,20 @@ static int ring_collect(struct ftd_vm *vm, struct sync_bitmap *bitmap)
 	return ring_rearm(vm, NULL, 0);
 }
 
-static int ring_begin(struct ftd_vm *vm)
+static int ring_begin(struct ftd_vm *vm, const struct tracker_limits *limits)
 {
 	struct page_list nowhere = { 0 };
-	int error = ring_harvest(vm, &nowhere);
+	int error = vm_set_slots(vm, true);
 
+	(void)limits;
+	if (!error)
+		error = ring_harvest(vm, &nowhere);
 	return error ? error : ring_rearm(vm, NULL, 0);
+}
+
+static int ring_end(struct ftd_vm *vm)
+{
+	return vm_set_slots(vm, false);
 }
 
 static void ring_release(struct ftd_vm *vm)
@@ -113,6 +126,7 @@ static void ring_release(struct ftd_vm *vm)
 
 const struct tracker tracker_ring = {
 	.name = "ring", .page_rearm = false,
-	.prepare = ring_prepare, .vcpu_prepare = ring_vcpu_prepare, .begin = ring_begin,
-	.harvest = ring_harvest, .rearm = ring_rearm, .collect = ring_collect, .release = ring_release,
+	.offered = ring_offered, .prepare = ring_prepare, .vcpu_prepare = ring_vcpu_prepare,
+	.begin = ring_begin, .harvest = ring_harvest, .rearm = ring_rearm, .collect = ring_collect,
+	.end = ring_end, .release = ring_release,
 };

@@ -10,12 +10,13 @@
  * State is captured only after KVM_RUN returned EINTR: then an instruction
  * that had exited for I/O has been completed.
  *
- * The last to arrive is the leader. While it works, the others copy pages for
- * it or sleep. With one vCPU there is no hand-off at all.
+ * The last to arrive is the leader. While it works, the others share its work
+ * (share.h) or sleep. With one vCPU there is no hand-off at all.
  */
 #define _GNU_SOURCE
 #include "vm.h"
 
+#include <linux/kvm_mt.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -25,8 +26,6 @@
 #include "threads.h"
 
 #define KICK_AFTER_NS 100000ull		/* a vCPU whose own timer did not bring it by then is kicked */
-#define COPY_CHUNK_PAGES 32u
-#define COPY_SHARE_MIN_PAGES 192u	/* below, waking another thread costs more than it copies */
 
 static _Thread_local struct vcpu *self;
 
@@ -53,59 +52,9 @@ void vm_request_stop(struct ftd_vm *vm, uint32_t request)
 		kick(&vm->vcpus[i]);
 }
 
-/* ---- copying by all ---- */
-
-static void copy_pages(const struct ftd_vm *vm, const uint64_t *pages, uint32_t page_count, char *to)
+bool vcpu_is_self(void)
 {
-	for (uint32_t i = 0; i < page_count; i++)
-		memcpy(to + i * FTD_PAGE_SIZE, vm->memory + (pages[i] << FTD_PAGE_SHIFT), FTD_PAGE_SIZE);
-}
-
-static void copy_share(struct ftd_vm *vm)
-{
-	struct copy_job *job = &vm->job;
-	uint64_t claim = atomic_load_explicit(&job->claim, memory_order_acquire);
-
-	for (;;) {
-		uint32_t first = (uint32_t)claim, n;
-
-		if (first >= job->count)
-			return;
-		/* Fails when another took the chunk, or when the job changed under us. */
-		if (!atomic_compare_exchange_weak_explicit(&job->claim, &claim, claim + COPY_CHUNK_PAGES,
-							   memory_order_acq_rel, memory_order_acquire))
-			continue;
-		n = (uint32_t)min_u64(COPY_CHUNK_PAGES, job->count - first);
-		copy_pages(vm, job->pages + first, n, job->to + first * FTD_PAGE_SIZE);
-		atomic_fetch_add_explicit(&job->done, n, memory_order_release);
-		claim = atomic_load_explicit(&job->claim, memory_order_acquire);
-	}
-}
-
-void vm_copy_pages(struct ftd_vm *vm, const uint64_t *pages, uint32_t page_count, char *to)
-{
-	struct copy_job *job = &vm->job;
-	uint64_t number = (atomic_load_explicit(&job->claim, memory_order_relaxed) >> 32) + 1;
-
-	if (vm->vcpu_count == 1 || page_count < COPY_SHARE_MIN_PAGES || !self) {
-		copy_pages(vm, pages, page_count, to);
-		return;
-	}
-	/*
-	 * Exhausted first, under a new number: a helper that still looks at the
-	 * last job cannot claim from a half-written one.
-	 */
-	atomic_store_explicit(&job->claim, number << 32 | UINT32_MAX, memory_order_seq_cst);
-	job->count = page_count;
-	job->pages = pages;
-	job->to = to;
-	atomic_store_explicit(&job->done, 0, memory_order_relaxed);
-	atomic_store_explicit(&job->claim, (number + 1) << 32, memory_order_release);
-	atomic_fetch_add(&vm->news, 1);
-	futex_wake(&vm->news, VCPUS_MAX);
-	copy_share(vm);
-	while (atomic_load_explicit(&job->done, memory_order_acquire) < page_count)
-		__builtin_ia32_pause();
+	return self;
 }
 
 /* ---- the stop point ---- */
@@ -138,7 +87,7 @@ static void serve_mode(struct ftd_vm *vm, uint32_t requests, uint64_t left_guest
 		cycle_sync_stop(vm->primary);
 	else if (vm->mode == MODE_CYCLE)
 		cycle_stop(vm->primary, left_guest_ns);
-	else if (vm->logging && (requests & STOP_RING_FULL))
+	else if (vm->logging && (requests & STOP_LIST_FULL))
 		vm->park_wanted = true;	/* paced by hand: the guest waits for whoever paces it */
 }
 
@@ -173,7 +122,7 @@ static void wait_for_leader(struct ftd_vm *vm, uint32_t stops)
 	for (;;) {
 		uint32_t news = atomic_load_explicit(&vm->news, memory_order_acquire);
 
-		copy_share(vm);
+		share_help(vm);
 		if (atomic_load_explicit(&vm->stops, memory_order_acquire) != stops || atomic_load(&vm->dying))
 			return;
 		futex_wait(&vm->news, news, kicked ? 10 * FTD_MS : KICK_AFTER_NS);
@@ -294,6 +243,17 @@ static void handle_mmio(struct vcpu *vcpu)
 	pthread_mutex_unlock(&vm->devices);
 }
 
+static void handle_full_list(struct vcpu *vcpu)
+{
+	struct ftd_vm *vm = vcpu->vm;
+
+	/* `mt` brings all vCPUs out, each with this exit: the first one counts. */
+	if (!(atomic_load(&vm->requests) & STOP_LIST_FULL))
+		count(&vm->counters->threshold_exits, 1);
+	vm_request_stop(vm, STOP_LIST_FULL);
+	vcpu->run->immediate_exit = 1;
+}
+
 static void finish(struct vcpu *vcpu, int64_t detail)
 {
 	vcpu->finished = true;
@@ -334,10 +294,9 @@ static void run_once(struct vcpu *vcpu)
 		handle_mmio(vcpu);
 		break;
 	case KVM_EXIT_DIRTY_RING_FULL:
-		/* The dirty-page threshold. KVM lets this vCPU in again only after the rings were reset. */
-		count(&vcpu->vm->counters->threshold_exits, 1);
-		vm_request_stop(vcpu->vm, STOP_RING_FULL);
-		run->immediate_exit = 1;
+	case KVM_EXIT_MEMORY_TRACKING:
+		/* The dirty-page threshold. KVM lets this vCPU in again only after a harvest, and comes back here else. */
+		handle_full_list(vcpu);
 		break;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 	case KVM_EXIT_INTR:

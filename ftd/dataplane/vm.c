@@ -18,25 +18,6 @@
 #define TSS_ADDRESS 0xfffbd000ul
 #define IDENTITY_MAP_ADDRESS 0xfffbc000ull
 
-int ftd_kvm_check(const char *path, uint32_t *trackers, ftd_error *error)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	*trackers = 0;
-	if (fd < 0)
-		return ftd_fail(error, errno, "%s: %s", path, strerror(errno));
-	if (ioctl(fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
-		close(fd);
-		return ftd_fail(error, ENOTSUP, "%s does not speak KVM API version %d", path, KVM_API_VERSION);
-	}
-	if (ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_DIRTY_LOG_RING) > 0)
-		*trackers |= 1u << FTD_TRACKER_RING;
-	if (ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)
-		*trackers |= 1u << FTD_TRACKER_BITMAP;
-	close(fd);
-	return 0;
-}
-
 static int set_slot(struct ftd_vm *vm, uint32_t slot, uint64_t gpa, uint64_t offset, uint64_t bytes, bool log)
 {
 	struct kvm_userspace_memory_region region = {
@@ -47,15 +28,33 @@ static int set_slot(struct ftd_vm *vm, uint32_t slot, uint64_t gpa, uint64_t off
 	return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
 
-int vm_set_logging(struct ftd_vm *vm, bool on)
+int vm_set_slots(struct ftd_vm *vm, bool log)
 {
 	uint64_t low = LOW_PAGES << FTD_PAGE_SHIFT;
-	int error = set_slot(vm, 0, 0, 0, min_u64(vm->memory_bytes, low), on);
+	int error = set_slot(vm, 0, 0, 0, min_u64(vm->memory_bytes, low), log);
 
 	if (!error && vm->memory_bytes > low)
-		error = set_slot(vm, 1, HIGH_GFN << FTD_PAGE_SHIFT, low, vm->memory_bytes - low, on);
+		error = set_slot(vm, 1, HIGH_GFN << FTD_PAGE_SHIFT, low, vm->memory_bytes - low, log);
+	return error;
+}
+
+int vm_begin_tracking(struct ftd_vm *vm, const struct tracker_limits *limits)
+{
+	int error = vm->tracker->begin(vm, limits);
+
+	if (error)
+		vm->tracker->end(vm);
+	else
+		vm->logging = true;
+	return error;
+}
+
+int vm_end_tracking(struct ftd_vm *vm)
+{
+	int error = vm->logging ? vm->tracker->end(vm) : 0;
+
 	if (!error)
-		vm->logging = on;
+		vm->logging = false;
 	return error;
 }
 
@@ -74,7 +73,7 @@ static int make_memory(struct ftd_vm *vm, ftd_error *error)
 	}
 	/* Guest memory in a core dump helps nobody and leaks the guest. */
 	madvise(vm->memory, vm->memory_bytes, MADV_DONTDUMP);
-	result = vm_set_logging(vm, false);
+	result = vm_set_slots(vm, false);
 	return result ? ftd_fail(error, -result, "giving KVM the guest's memory: %s", strerror(-result)) : 0;
 }
 

@@ -20,6 +20,7 @@
 #include "devices.h"
 #include "events.h"
 #include "output.h"
+#include "share.h"
 #include "state.h"
 #include "tracker.h"
 
@@ -58,17 +59,10 @@ enum vm_mode {
 	MODE_MUTE,		/* nothing, and output is held: leaving */
 };
 
-enum stop_request { STOP_TICK = 1, STOP_COMMAND = 2, STOP_RING_FULL = 4 };
+/* STOP_LIST_FULL: the dirty-page threshold, whatever the tracker calls it. */
+enum stop_request { STOP_TICK = 1, STOP_COMMAND = 2, STOP_LIST_FULL = 4 };
 
 typedef int (*vm_command)(struct ftd_vm *vm, void *argument);
-
-struct copy_job {
-	_Atomic uint64_t claim;		/* job number << 32 | next entry */
-	_Atomic uint32_t done;
-	uint32_t count;
-	const uint64_t *pages;
-	char *to;
-};
 
 struct ftd_vm {
 	int kvm_fd, fd, memory_fd;
@@ -80,19 +74,21 @@ struct ftd_vm {
 
 	const struct tracker *tracker;
 	uint32_t ring_entries;
+	uint32_t ring_harvested;	/* entries of all rings that have to be reset */
 	uint64_t *kernel_bitmap;	/* `bitmap`: one bit a page */
 	size_t kernel_bitmap_bytes;
-	bool logging;
+	struct mt *mt;			/* `mt` */
+	bool logging;			/* between vm_begin_tracking and vm_end_tracking */
 
 	struct state *state;
 
 	/* stop point */
 	_Atomic uint32_t requests;	/* enum stop_request */
 	_Atomic uint32_t arrived;
-	_Atomic uint32_t news;		/* futex: a stop ended, or a copy job was posted */
+	_Atomic uint32_t news;		/* futex: a stop ended, or work to share was posted */
 	_Atomic uint32_t stops;		/* number of stops ended */
 	_Atomic bool dying;
-	struct copy_job job;
+	struct share_job job;
 	enum vm_mode mode;
 	struct ftd_primary *primary;
 	_Atomic uint64_t next_tick_ns;	/* 0: no timer */
@@ -122,7 +118,11 @@ struct ftd_vm {
 };
 
 /* vm.c */
-int vm_set_logging(struct ftd_vm *vm, bool on);
+/* With all vCPUs out of the guest; 0 or -errno. */
+int vm_begin_tracking(struct ftd_vm *vm, const struct tracker_limits *limits);
+int vm_end_tracking(struct ftd_vm *vm);
+/* For trackers: gives KVM the memory slots anew, with or without KVM_MEM_LOG_DIRTY_PAGES. 0 or -errno. */
+int vm_set_slots(struct ftd_vm *vm, bool log);
 /* Host address of `length` bytes of guest memory at `gpa`, or NULL if any of it is not RAM. */
 void *vm_guest(struct ftd_vm *vm, uint64_t gpa, uint64_t length);
 /* Like vm_guest, for writing: the pages are in the next epoch. vm->devices is held. */
@@ -147,7 +147,7 @@ static inline bool vm_stop_urgent(struct ftd_vm *vm)
 {
 	return atomic_load(&vm->dying) || (atomic_load(&vm->requests) & STOP_COMMAND);
 }
-/* Copies pages by all stopped vCPU threads if that pays. Leader only. */
-void vm_copy_pages(struct ftd_vm *vm, const uint64_t *pages, uint32_t page_count, char *to);
+/* Whether the calling thread is a vCPU's. */
+bool vcpu_is_self(void);
 
 #endif

@@ -38,7 +38,8 @@ from ftd.transport.framing import TransportError
 
 P = TypeVar("P", bound=Message)
 R = TypeVar("R", bound=Message)
-READY_DEADLINE_S: Final = 20.0
+# One that dies is noticed at once; this is for a machine that is busy, or emulated.
+READY_DEADLINE_S: Final = 60.0
 END_DEADLINE_S: Final = 10.0
 POLL_S: Final = 0.01
 

@@ -30,7 +30,7 @@ Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Count = Annotated[int, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 GuestArg = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
-Tracker = Literal["auto", "ring", "bitmap"]
+Tracker = Literal["auto", "mt", "ring", "bitmap"]
 Role = Literal["active", "standby"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import signal
@@ -76,6 +77,10 @@ async def _active(spec: WorkerSpec, ready: Readiness) -> None:
 async def _standby(spec: WorkerSpec, ready: Readiness) -> None:
     listener = PairListener(spec)
     machine = _machine(spec)
+    if spec.tracker not in ("auto", machine.tracker):
+        logger.warning(
+            "this host lacks the primary's tracker", wanted=spec.tracker, after_a_failover=machine.tracker
+        )
     try:
         await trio.to_thread.run_sync(machine.reserve)
     except DataplaneError as error:
@@ -99,6 +104,8 @@ def _machine(spec: WorkerSpec) -> Machine:
             irqchip=spec.irqchip,
             tracker=spec.tracker,
             epoch_pages_max=spec.epoch_pages_max,
+            # A standby tracks nothing yet. Its host may lack what the primary's has; the guest must live on.
+            or_another_tracker=spec.role == "standby",
         )
     except DataplaneError as error:
         raise ControlError(_kind(error), f"VM {spec.vm}: {error}") from error
@@ -108,7 +115,9 @@ def _kind(error: Exception) -> ErrorKind:
     if isinstance(error, DataplaneError):
         if error.is_memory:
             return ErrorKind.MEMORY
-        return ErrorKind.NO_KVM if "/dev/kvm" in error.message else ErrorKind.INTERNAL
+        if "/dev/kvm" in error.message:
+            return ErrorKind.NO_KVM
+        return ErrorKind.CONFIG if error.code == errno.EOPNOTSUPP else ErrorKind.INTERNAL
     return ErrorKind.CONFIG
 
 

@@ -54,6 +54,8 @@ def lost_sentence(news: News) -> str:
         case LostReason.REFUSED:
             return f"sent a frame that was refused ({Refusal(news.detail).label})"
         case LostReason.OVERFLOW:
+            if news.detail == 0:
+                return "KVM's list of dirty pages overflowed"
             return f"{news.detail} dirty pages do not fit one epoch (epoch_pages_max, parts_max)"
         case LostReason.LOCAL:
             return f"KVM failed here ({os.strerror(abs(news.detail))})"

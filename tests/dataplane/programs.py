@@ -12,6 +12,7 @@ HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 DATAPLANE: Final = ROOT / "ftd" / "dataplane"
 DEVICES: Final = ROOT / "ftd" / "vm" / "microvm"
+UAPI: Final = ROOT / "kernel-patches" / "include" / "uapi"
 CHECK_FAILED: Final = 3
 """Exit code of a program whose own check failed (check.h)."""
 SANITIZER_FAILED: Final = 66
@@ -27,7 +28,7 @@ ENVIRONMENT: Final = {
 }
 FLAGS: Final = (
     *("-std=gnu11", "-g", "-O1", "-pthread", "-fno-strict-aliasing", "-Wall", "-Wextra"),
-    *(f"-I{HERE}", f"-I{DATAPLANE}", f"-I{DEVICES}"),
+    *(f"-I{HERE}", f"-I{DATAPLANE}", f"-I{DEVICES}", "-idirafter", str(UAPI)),
 )
 
 
@@ -50,6 +51,12 @@ PROGRAMS: Final = {
     "histogram_index": Program(("histogram_index.c",), ()),
     "events_overflow": Program(("events_overflow.c",), ("events.c",)),
     "hotset_model": Program(("hotset_model.c", "exact_arenas.c"), ("hotset.c",), _ARENAS),
+    "mt_model": Program(
+        ("mt_model.c", "mt_kernel.c", "exact_arenas.c"),
+        ("tracker_mt.c", "share.c", "base.c"),
+        (*_ARENAS, "ioctl"),
+    ),
+    "share_model": Program(("share_model.c",), ("share.c", "base.c")),
     "output_model": Program(("output_model.c", "exact_arenas.c"), ("output.c",), (*_ARENAS, "clock_gettime")),
     "output_threads": Program(("output_threads.c",), ("output.c", "base.c")),
     "fuzz_standby": Program(

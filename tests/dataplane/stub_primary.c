@@ -19,9 +19,16 @@ void vm_unpark(struct ftd_vm *vm)
 	(void)vm;
 }
 
-int vm_set_logging(struct ftd_vm *vm, bool on)
+int vm_begin_tracking(struct ftd_vm *vm, const struct tracker_limits *limits)
 {
-	vm->logging = on;
+	(void)limits;
+	vm->logging = true;
+	return 0;
+}
+
+int vm_end_tracking(struct ftd_vm *vm)
+{
+	vm->logging = false;
 	return 0;
 }
 

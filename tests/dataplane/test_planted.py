@@ -37,6 +37,56 @@ PLANTS = [
         "\thot->streak = 0;",
     ),
     Plant(
+        *("a released page is reported no more", "mt_model", "tracker_mt.c"),
+        "\t\t\topen->pages[kept++] = open->pages[i];",
+        "\t\t\t(void)kept;",
+    ),
+    Plant(
+        *("a page left un-armed is forgotten when another is re-armed", "mt_model", "tracker_mt.c"),
+        "open->pages[i] == pages[closed])",
+        "open->pages[i] >= pages[closed])",
+    ),
+    Plant(
+        *("the whole list is re-armed though some of it was to stay", "mt_model", "tracker_mt.c"),
+        "page_count == fresh && pages[0] == mt->open.pages[mt->fresh]",
+        "pages[0] == mt->open.pages[mt->fresh]",
+    ),
+    Plant(
+        *("pages open before are taken for the sealed list", "mt_model", "tracker_mt.c"),
+        " && pages[0] == mt->open.pages[mt->fresh]",
+        "",
+    ),
+    Plant(
+        *("a harvest that came to nothing is forgotten", "mt_model", "tracker_mt.c"),
+        "\tmt->fresh = mt->open.count;\n\tfor",
+        "\tmt->open.count = mt->fresh;\n\tmt->fresh = mt->open.count;\n\tfor",
+    ),
+    Plant("an overflow is overlooked", "mt_model", "tracker_mt.c", "KVM_MT_STATUS_OVERFLOW", "0"),
+    Plant(
+        "an entry is taken before it is whole",
+        "mt_model",
+        "tracker_mt.c",
+        "entry & KVM_MT_ENTRY_VALID",
+        "true",
+    ),
+    Plant("frame numbers are page numbers", "mt_model", "tracker_mt.c", "gfn_of(pages[i])", "pages[i]"),
+    Plant(
+        *("the threshold has no room for the hot set", "mt_model", "tracker_mt.c"),
+        "limits->epoch - limits->unarmed",
+        "limits->epoch",
+    ),
+    Plant(
+        *("a shared job ends before all of it is done", "share_model", "share.c"),
+        "memory_order_acquire) < item_count)",
+        "memory_order_acquire) < 1)",
+        20_000,
+    ),
+    Plant(
+        *("a piece is taken twice", "share_model", "share.c"),
+        "claim + job->piece,",
+        "claim + (job->piece + 1) / 2,",
+    ),
+    Plant(
         *("the gate opens an epoch early", "output_model", "output.c"),
         "limit, channel->marks[epoch % EPOCH_MARKS]",
         "limit, channel->marks[(epoch + 1) % EPOCH_MARKS]",

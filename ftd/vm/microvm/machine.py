@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,38 +13,62 @@ from ftd.protocol.state_blob import unpack_state
 from ftd.vm.microvm.boot import boot
 
 AUTO_BITMAP_BYTES_MAX: Final = 2 << 30
-"""`auto` takes the bitmap, for its hot set, up to this much guest memory, and the ring above.
+"""Where KVM has no memory tracking, `auto` takes the bitmap, for its hot set, up to this much guest memory,
+and the ring above.
 
 Reading the bitmap costs in proportion to memory (5 µs a GiB of every pause), the hot set saves the guest
-one write fault a hot page; docs/PERFORMANCE.md has the measurement.
+one write fault a hot page; docs/TRACKERS.md has more.
 """
+_NEEDS: Final = {
+    "mt": "its KVM has to be the patched one: kernel-patches/README.md says how to build and load it",
+    "ring": "it takes Linux 5.11 or newer",
+    "bitmap": "it takes Linux 5.2 or newer",
+}
 STATE_BYTES_MAX: Final = 1 << 20
 # Interrupt controllers and clock before vCPUs: a restored LAPIC may raise what the IOAPIC must know of.
 _FIRST_SECTIONS: Final = ("machine", "serial", "console")
 
 
-def choose_tracker(wanted: str, memory_bytes: int) -> str:
-    """The tracker for a machine of this size. Raises DataplaneError if the host does not have it."""
+def choose_tracker(wanted: str, memory_bytes: int, *, or_another: bool = False) -> str:
+    """The tracker for a machine of `memory_bytes`.
+
+    Raises DataplaneError if this host does not have the wanted one, unless another will do.
+    """
     offered = host_trackers()
-    if wanted != "auto":
-        if wanted not in offered:
-            have = ", ".join(sorted(offered)) or "none"
-            raise DataplaneError(95, f"this host's KVM has no {wanted} tracker (it has: {have})")
+    if wanted in offered:
         return wanted
-    preferred = ("bitmap", "ring") if memory_bytes <= AUTO_BITMAP_BYTES_MAX else ("ring", "bitmap")
-    for tracker in preferred:
+    if wanted != "auto" and not or_another:
+        have = ", ".join(sorted(offered)) or "none"
+        raise DataplaneError(
+            errno.EOPNOTSUPP,
+            f"this host's KVM has no {wanted} tracker (it has: {have}); {_NEEDS[wanted]}, "
+            'or set tracker = "auto" in the VM\'s file',
+        )
+    mainline = ("bitmap", "ring") if memory_bytes <= AUTO_BITMAP_BYTES_MAX else ("ring", "bitmap")
+    for tracker in ("mt", *mainline):
         if tracker in offered:
             return tracker
-    raise DataplaneError(95, "this host's KVM offers neither a dirty ring nor manual dirty-log protection")
+    raise DataplaneError(
+        errno.EOPNOTSUPP,
+        "/dev/kvm offers neither a dirty ring nor manual dirty-log protection: use Linux 5.2",
+    )
 
 
-def make(*, memory_bytes: int, vcpus: int, irqchip: bool, tracker: str, epoch_pages_max: int) -> Machine:
+def make(
+    *,
+    memory_bytes: int,
+    vcpus: int,
+    irqchip: bool,
+    tracker: str,
+    epoch_pages_max: int,
+    or_another_tracker: bool = False,
+) -> Machine:
     """An empty machine. Raises DataplaneError."""
     return Machine(
         memory_bytes=memory_bytes,
         vcpus=vcpus,
         irqchip=irqchip,
-        tracker=choose_tracker(tracker, memory_bytes),
+        tracker=choose_tracker(tracker, memory_bytes, or_another=or_another_tracker),
         epoch_pages_max=epoch_pages_max,
     )
 

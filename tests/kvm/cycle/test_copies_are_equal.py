@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import pytest
 
 from ftd.dataplane.core import Machine
 from tests.kvm.cycle.machines import Setup, different_pages, joined, until
+from tests.kvm.trackers import ALL, needs
 
 EPOCHS = 200
-TRACKERS = [("ring", 0), ("bitmap", 0), ("bitmap", 16), ("bitmap", 512)]
+TRACKERS = [("mt", 0), ("mt", 16), ("mt", 512), ("ring", 0), ("bitmap", 0), ("bitmap", 16), ("bitmap", 512)]
 SETUPS = [
     Setup(tracker=tracker, hot_pages_max=hot, vcpus=vcpus, irqchip=irqchip)
     for (tracker, hot), vcpus, irqchip in itertools.product(TRACKERS, (1, 2, 4), (False, True))
@@ -24,23 +26,34 @@ def name_of(setup: Setup) -> str:
     return f"{setup.tracker}{hot}-{setup.vcpus}vcpu{'-irqchip' if setup.irqchip else ''}"
 
 
-@pytest.mark.parametrize("setup", SETUPS, ids=name_of)
+def params(setups: Iterable[Setup]) -> list[object]:
+    return [pytest.param(setup, marks=needs(setup.tracker), id=name_of(setup)) for setup in setups]
+
+
+@pytest.mark.parametrize("setup", params(SETUPS))
 def test_memory_is_equal_and_the_guest_goes_on(setup: Setup) -> None:
     with joined(setup) as pair:
         pair.protect()
         pair.pass_epochs(EPOCHS)
+        if setup.hot_pages_max:
+            until(lambda: pair.active.counter("hot_shipped") > 0, "pages became hot")
         pair.drain()
         assert different_pages(pair.active, pair.waiting) == []
         stopped_at = pair.rounds(pair.active)
         pair.take_over()
         goes_on(pair.rounds, pair.waiting, stopped_at)
         assert pair.lost_pages(pair.waiting) == []
-        if setup.hot_pages_max:
-            assert pair.active.counter("hot_shipped") > 0
 
 
 @pytest.mark.parametrize(
-    "setup", [Setup(tracker="ring"), Setup(tracker="bitmap", hot_pages_max=64)], ids=name_of
+    "setup",
+    params(
+        [
+            Setup(tracker="mt", hot_pages_max=64),
+            Setup(tracker="ring"),
+            Setup(tracker="bitmap", hot_pages_max=64),
+        ]
+    ),
 )
 def test_a_primary_that_ends_at_any_moment_leaves_a_guest_that_goes_on(setup: Setup) -> None:
     for epochs in (1, 7, 23, 50):
@@ -52,9 +65,10 @@ def test_a_primary_that_ends_at_any_moment_leaves_a_guest_that_goes_on(setup: Se
             assert pair.lost_pages(pair.waiting) == []
 
 
-def test_guest_memory_above_the_hole_is_copied_too() -> None:
+@pytest.mark.parametrize("tracker", ALL)
+def test_guest_memory_above_the_hole_is_copied_too(tracker: str) -> None:
     high = (3 << 30) + (8 << 20)
-    setup = Setup(memory_mib=3200, args=(10, 100, 40, high, 1))
+    setup = Setup(tracker=tracker, memory_mib=3200, args=(10, 100, 40, high, 1))
     with joined(setup) as pair:
         pair.protect()
         pair.pass_epochs(50)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kvm.trackers import needs
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 EPOCHS = 10_000
@@ -34,7 +36,13 @@ def interposer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-@pytest.mark.parametrize(("tracker", "hot_pages"), [("ring", 0), ("bitmap", 256)])
+@pytest.mark.parametrize(
+    ("tracker", "hot_pages"),
+    [
+        pytest.param(tracker, hot_pages, marks=needs(tracker))
+        for tracker, hot_pages in (("mt", 0), ("mt", 256), ("ring", 0), ("bitmap", 256))
+    ],
+)
 def test_no_native_thread_allocates(interposer: Path, tracker: str, hot_pages: int) -> None:
     environment = {**os.environ, "LD_PRELOAD": str(interposer), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.kvm.cycle.allocation_run", tracker, str(hot_pages), str(EPOCHS)]

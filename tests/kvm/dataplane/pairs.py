@@ -7,7 +7,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ftd.dataplane.core import LEAVE_ACK, CycleConfig, LinkConfig, Machine, Primary, Standby
@@ -132,10 +132,16 @@ def differing_pages(one: Machine, other: Machine) -> list[int]:
 class Pair:
     """A running machine, its standby, and the news of both so far."""
 
-    def __init__(self, setup: Setup, active: Machine, data: tuple[socket.socket, socket.socket]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        active: Machine,
+        data: tuple[socket.socket, socket.socket],
+        standby_tracker: str | None = None,
+    ) -> None:
         self.setup = setup
         self.active = active
-        self.passive = setup.machine()
+        self.passive = replace(setup, tracker=standby_tracker or setup.tracker).machine()
         self.news: list[Event] = []
         self.standby_news: list[Event] = []
         self._activated = False
@@ -216,10 +222,14 @@ class Pair:
 
 @contextmanager
 def protected(
-    setup: Setup, active: Machine, relay: Relay | None = None, deadline_s: float = DEADLINE_S
+    setup: Setup,
+    active: Machine,
+    relay: Relay | None = None,
+    deadline_s: float = DEADLINE_S,
+    standby_tracker: str | None = None,
 ) -> Iterator[Pair]:
     """The machine under protection; it and its standby are closed afterwards."""
-    pair = Pair(setup, active, (relay.near, relay.far) if relay else tcp_pair())
+    pair = Pair(setup, active, (relay.near, relay.far) if relay else tcp_pair(), standby_tracker)
     try:
         pair.wait_for(EventKind.PROTECTED, deadline_s=deadline_s)
         yield pair

@@ -9,12 +9,12 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
-from ftd.dataplane.build import DEVICES, HERE, ffibuilder, sources
+from ftd.dataplane.build import DEVICES, HERE, UAPI, ffibuilder, sources
 
 ROOT: Final = Path(__file__).parents[3]
 FLAGS: Final = (
     *("-std=gnu11", "-O1", "-fno-strict-aliasing", "-pthread", "-fPIC", "-w"),
-    *(f"-I{HERE}", f"-I{DEVICES}", f"-I{sysconfig.get_path('include')}"),
+    *(f"-I{HERE}", f"-I{DEVICES}", f"-I{sysconfig.get_path('include')}", "-idirafter", str(UAPI)),
 )
 
 

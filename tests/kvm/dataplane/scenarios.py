@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
+import os
 import random
+import signal
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from ftd.dataplane.core import Machine
 from tests.kvm.dataplane.pairs import (
@@ -19,6 +25,8 @@ from tests.kvm.dataplane.pairs import (
     wait_until,
 )
 
+TGKILL = 234
+"""Its number among the system calls of x86-64."""
 VERIFYING_TOUCHER = [20, 100, 70, 0, 1]
 """20 pages a round out of 70, each looked at before it is written."""
 
@@ -43,6 +51,54 @@ def switch_over(setup: Setup, hops: int = 2) -> None:
             assert all(now >= was for now, was in zip(came_on, left_at, strict=True)), (left_at, came_on)
             assert_goes_on(machine)
     machine.close()
+
+
+def move_between(there: Setup, here: Setup, hops: int = 3) -> None:
+    """Two hosts with different trackers hand a guest to and fro."""
+    machine, ways = (
+        there.booted("toucher", VERIFYING_TOUCHER),
+        itertools.cycle([(there, here), (here, there)]),
+    )
+    for _, (source, target) in zip(range(hops), ways, strict=False):
+        with protected(source, machine, standby_tracker=target.tracker) as pair:
+            pair.wait_for_epochs(20)
+            pair.drain()
+            assert_same_memory(pair)
+            machine = pair.activate()
+            assert_goes_on(machine)
+    machine.close()
+
+
+@contextmanager
+def signals_to_vcpus(every_s: float = 0.0001) -> Iterator[None]:
+    """Kicks all vCPU threads of this process again and again: a signal may be pending in any call."""
+    libc, over = ctypes.CDLL(None), threading.Event()
+    kick = signal.SIGRTMIN + 4  # VCPU_SIGNAL
+
+    def storm() -> None:
+        while not over.wait(every_s):
+            for task in Path("/proc/self/task").iterdir():
+                with suppress(OSError):  # ended meanwhile
+                    if (task / "comm").read_text() == "vcpu\n":
+                        libc.syscall(TGKILL, os.getpid(), int(task.name), kick)
+
+    thread = threading.Thread(target=storm)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def switch_over_under_signals(setup: Setup) -> None:
+    """What a signal interrupts is done to its end."""
+    machine = setup.booted("toucher", [60, 0, 200, 0, 1])
+    with protected(setup, machine) as pair:
+        with signals_to_vcpus():
+            pair.wait_for_epochs(300)
+        pair.drain()
+        assert_same_memory(pair)
 
 
 def kill_at_random(setup: Setup, seed: int, hops: int = 3) -> None:

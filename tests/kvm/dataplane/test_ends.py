@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftd.dataplane.events import EventKind, LostReason
+from tests.kvm import trackers
 from tests.kvm.dataplane.pairs import Pair, Setup, assert_goes_on, protected, rounds_of, wait_until
 from tests.kvm.dataplane.relay import tcp_pair
 from tests.kvm.dataplane.scenarios import ask, console_of
@@ -74,7 +75,7 @@ def test_held_output_is_released_or_never(resume_guest: bool) -> None:
             assert pair.active.counter("output_bytes_released") == released
 
 
-@pytest.mark.parametrize("tracker", ["ring", "bitmap"])
+@pytest.mark.parametrize("tracker", trackers.ALL)
 def test_a_lost_standby_holds_the_guest_until_it_is_decided(tracker: str) -> None:
     setup = Setup(tracker=tracker, vcpus=2, hot_pages_max=16)
     with protected(setup, setup.booted("toucher", TOUCHER)) as pair:
@@ -116,7 +117,7 @@ def test_end_amid_the_first_synchronisation() -> None:
     machine.close()
 
 
-@pytest.mark.parametrize("tracker", ["ring", "bitmap"])
+@pytest.mark.parametrize("tracker", trackers.ALL)
 def test_twenty_pairs_leave_nothing_behind(tracker: str) -> None:
     setup = Setup(tracker=tracker, vcpus=2, hot_pages_max=16)
     at_first = open_at_first()

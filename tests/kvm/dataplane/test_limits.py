@@ -11,12 +11,13 @@ import pytest
 
 from ftd.dataplane.errors import DataplaneError
 from ftd.dataplane.events import EventKind, LostReason
+from tests.kvm import trackers
 from tests.kvm.dataplane.pairs import MIB, Pair, Setup, assert_goes_on, protected, rounds_of, wait_until
 from tests.kvm.dataplane.relay import Relay, tcp_pair
 from tests.kvm.dataplane.scenarios import assert_same_memory
 
-RING_ENTRIES_MIN = 1024
-"""Smallest ring that the data plane makes (vm.c); the threshold of one vCPU."""
+LIST_PAGES = 1024
+"""Smallest ring that the data plane makes (vm.c), and the arena of these tests: the threshold of one vCPU."""
 SAMPLES = 100
 SAMPLE_S = 0.003
 
@@ -25,8 +26,11 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def test_a_full_ring_seals_the_epoch() -> None:
-    setup = Setup(tracker="ring", epoch_pages_max=RING_ENTRIES_MIN, parts_max=2, rate_hz=2)
+@pytest.mark.parametrize(
+    "tracker", [pytest.param(name, marks=trackers.needs(name)) for name in ("mt", "ring")]
+)
+def test_a_full_list_seals_the_epoch(tracker: str) -> None:
+    setup = Setup(tracker=tracker, epoch_pages_max=LIST_PAGES, parts_max=2, rate_hz=2)
     with protected(setup, setup.booted("toucher", [3000, 0, 3000, 0, 1])) as pair:
         machine = pair.active
         epochs, pages = machine.counter("epochs_sealed"), machine.counter("pages")
@@ -34,7 +38,7 @@ def test_a_full_ring_seals_the_epoch() -> None:
         sealed = machine.counter("epochs_sealed") - epochs
         assert machine.counter("threshold_exits") > 0
         # One more than were counted: pages and epochs are not read at one instant.
-        assert machine.counter("pages") - pages <= (sealed + 1) * RING_ENTRIES_MIN
+        assert machine.counter("pages") - pages <= (sealed + 1) * LIST_PAGES
         pair.drain()
         assert_same_memory(pair)
         moved = pair.activate()
@@ -54,6 +58,24 @@ def test_an_epoch_of_several_arenas(vcpus: int) -> None:
         moved.close()
 
 
+@trackers.needs("mt")
+@pytest.mark.parametrize("vcpus", [1, 2, 4])
+@pytest.mark.parametrize(("parts", "hot"), [(1, 0), (1, 64), (4, 64)])
+def test_the_threshold_keeps_every_epoch_within_its_parts(parts: int, hot: int, vcpus: int) -> None:
+    """With `bitmap` the same guest's protection would end at once (below)."""
+    setup = Setup(
+        tracker="mt", vcpus=vcpus, hot_pages_max=hot, epoch_pages_max=64, parts_max=parts, rate_hz=5
+    )
+    with protected(setup, setup.booted("toucher", [400, 0, 400, 0, 1])) as pair:
+        pair.wait_for_epochs(50)
+        assert pair.active.counter("threshold_exits") > 0
+        pair.drain()
+        assert_same_memory(pair)
+        moved = pair.activate()
+        assert_goes_on(moved)
+        moved.close()
+
+
 @pytest.mark.parametrize("pages", [400, 3000], ids=["a little", "far"])
 def test_an_epoch_beyond_all_parts_ends_protection(pages: int) -> None:
     setup = Setup(epoch_pages_max=64, parts_max=4, rate_hz=5)
@@ -63,7 +85,7 @@ def test_an_epoch_beyond_all_parts_ends_protection(pages: int) -> None:
         assert_goes_on(pair.active)
 
 
-@pytest.mark.parametrize("tracker", ["ring", "bitmap"])
+@pytest.mark.parametrize("tracker", trackers.ALL)
 def test_first_sync_converges_for_a_guest_faster_than_the_link(tracker: str) -> None:
     # The bitmap has no threshold: its epochs must have room for all that the guest writes.
     setup = Setup(tracker=tracker, memory_bytes=32 * MIB, parts_max=8, rate_hz=50)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.kvm.dataplane.planted import PlantedBuilds, run_scenario
+from tests.kvm.trackers import needs
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Plant:
     wrong: str
     scenario: str
     seen: str
+    tracker: str = "bitmap"
+    """That the scenario uses."""
 
 
 PLANTS = [
@@ -42,6 +45,15 @@ PLANTS = [
         "if (i == 0) page_list_add(list, page);",
         "switch_over(pairs.Setup(tracker='ring', vcpus=2))",
         "pages differ",
+        "ring",
+    ),
+    Plant(
+        *("a page that stays un-armed is reported once only", "tracker_mt.c"),
+        "\t\t\topen->pages[kept++] = open->pages[i];",
+        "\t\t\t(void)kept;",
+        "switch_over(pairs.Setup(tracker='mt', hot_pages_max=64))",
+        "pages differ",
+        "mt",
     ),
     Plant(
         *("a hot page is not compared", "hotset.c"),
@@ -72,7 +84,9 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> PlantedBuilds:
     return PlantedBuilds(tmp_path_factory.mktemp("planted"))
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+@pytest.mark.parametrize(
+    "plant", [pytest.param(plant, marks=needs(plant.tracker), id=plant.name) for plant in PLANTS]
+)
 def test_planted_fault_is_seen(builds: PlantedBuilds, plant: Plant) -> None:
     done = run_scenario(builds.tree(plant.source, plant.right, plant.wrong), plant.scenario)
     assert done.returncode == 1, done.stderr[-3000:]
@@ -80,7 +94,13 @@ def test_planted_fault_is_seen(builds: PlantedBuilds, plant: Plant) -> None:
     assert plant.seen in done.stderr, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("scenario", sorted({plant.scenario for plant in PLANTS}))
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(scenario, marks=needs(tracker))
+        for scenario, tracker in sorted({(plant.scenario, plant.tracker) for plant in PLANTS})
+    ],
+)
 def test_without_a_fault_the_same_scenario_passes(scenario: str) -> None:
     done = run_scenario(None, scenario)
     assert done.returncode == 0, done.stderr[-3000:]

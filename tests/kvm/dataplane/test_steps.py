@@ -19,13 +19,20 @@ from tests.kvm.dataplane.pairs import (
     rounds_of,
     wait_until,
 )
+from tests.kvm.trackers import needs
 
 TOUCHED_FROM = 4 << 20
 TOUCHED_PAGES = 30
 
 
 @pytest.mark.parametrize("vcpus", [1, 2])
-@pytest.mark.parametrize(("tracker", "hot"), [("ring", 0), ("bitmap", 0), ("bitmap", 20)])
+@pytest.mark.parametrize(
+    ("tracker", "hot"),
+    [
+        pytest.param(tracker, hot, marks=needs(tracker))
+        for tracker, hot in (("mt", 0), ("mt", 20), ("ring", 0), ("bitmap", 0), ("bitmap", 20))
+    ],
+)
 def test_each_step_by_hand(tracker: str, hot: int, vcpus: int) -> None:
     setup = Setup(tracker=tracker, hot_pages_max=hot, vcpus=vcpus, rate_hz=0)
     args = [TOUCHED_PAGES, 100, TOUCHED_PAGES, TOUCHED_FROM]

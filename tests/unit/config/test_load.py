@@ -131,7 +131,7 @@ def test_bad_host_section(load_files: Load, old: str, new: str, said: str) -> No
         (VM.replace('"./guest.bin"', '"gust"'), "guest.image: no bare guest 'gust'"),
         ("peer = 'gamma'\n" + VM, "has no [peers.gamma] (there are: beta)"),
         ("vcpus = 9\n" + VM, "vcpus: Expected `int` <= 8"),
-        ("tracker = 'mt'\n" + VM, "tracker: 'mt' is not one of auto, ring, bitmap"),
+        ("tracker = 'pml'\n" + VM, "tracker: 'pml' is not one of auto, mt, ring, bitmap"),
         (VM + "args = [-1]", "guest.args[0]: Expected `int` >= 0"),
         (VM + "[console]\nlisten = 'udp:1'", "console.listen: 'udp:1' is neither unix:/path nor"),
         (VM + f"[console]\nlisten = 'unix:/{'x' * 107}'", "is longer than 107 bytes"),
