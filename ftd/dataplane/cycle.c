@@ -53,7 +53,9 @@ static void give_up_if_lost(struct ftd_primary *primary)
 
 	atomic_store(&vm->next_tick_ns, 0);
 	if (primary->first_sealed) {
-		vm->park_wanted = true;	/* until it is decided who goes on */
+		/* Until it is decided who goes on. Whoever ends the pair has decided it. */
+		if (!atomic_load(&primary->ending))
+			vm->park_wanted = true;
 		return;
 	}
 	/* The standby never had a whole epoch: nobody else can have this guest. */
