@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,7 @@ import ftd
 from bench.model import Record, Row
 
 VERDICTS = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}
-NUMBERS = ("product", "floor", "ratio")
-HEADINGS = ("figure", *NUMBERS, "unit", "target", "")
+SIDES = ("product", "floor")
 
 
 def machine() -> dict[str, str | int]:
@@ -38,13 +37,20 @@ def versions() -> dict[str, str]:
     return {"ftd": ftd.__version__, "python": platform.python_version()}
 
 
-def print_table(rows: Sequence[Row], console: Console) -> None:
-    """Prints the table, and below it why figures are missing."""
-    host = machine()
+def print_table(
+    rows: Sequence[Row],
+    console: Console,
+    *,
+    sides: tuple[str, str] = SIDES,
+    host: Mapping[str, str | int] | None = None,
+) -> None:
+    """Prints the table, and below it why figures are missing. `host`: where they were taken, if not here."""
+    host = host or machine()
     title = f"{host['processor']} · {host['processors']} processors · {host['kernel']}"
     table = Table(title=title)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
+    numbers = (*sides, "ratio")
+    for heading in ("figure", *numbers, "unit", "target", ""):
+        table.add_column(heading, justify="right" if heading in numbers else "left", no_wrap=True)
     for row in rows:
         values = (number(row.product), number(row.reference), number(row.ratio))
         table.add_row(row.figure, *values, row.unit, row.target, VERDICTS[row.passed])
@@ -53,11 +59,17 @@ def print_table(rows: Sequence[Row], console: Console) -> None:
         console.print(f"not measured: {note}", markup=False)
 
 
-def write_json(rows: Sequence[Row], records: Sequence[Record], path: Path) -> None:
-    """Writes the machine, all rows, and every run that they were made from."""
+def write_json(
+    rows: Sequence[Row],
+    records: Sequence[Record],
+    path: Path,
+    *,
+    host: Mapping[str, str | int] | None = None,
+) -> None:
+    """Writes the machine (`host`, if not this one), all rows, and every run that they were made from."""
     document = {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": host or machine(),
         "versions": versions(),
         "rows": [asdict(row) for row in rows],
         "runs": [asdict(record) for record in records],
