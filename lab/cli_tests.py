@@ -19,9 +19,9 @@ from lab.selftests.runner import Result, tail
 @click.option(
     "--suite",
     "suites",
-    type=click.Choice(suite.SUITES),
+    type=click.Choice([*suite.SUITES, suite.LONG]),
     multiple=True,
-    help="ours: run.list; debug: run-debug.list; kernel: the kernel's own. Else all that have a list.",
+    help="ours, debug, long: run.list, run-debug.list, run-long.list; kernel: its own. Else all but long.",
 )
 @click.argument("names", nargs=-1)
 def test(release: str | None, suites: tuple[str, ...], names: tuple[str, ...]) -> None:
@@ -32,8 +32,6 @@ def test(release: str | None, suites: tuple[str, ...], names: tuple[str, ...]) -
     results: list[Result] = []
     found = image.find(release)
     for name in suites or suite.SUITES:
-        if name == suite.DEBUG and not suites and not ours.DEBUG_RUNS.exists():
-            continue
         results += trio.run(partial(suite.run_suite, found, name, names=names, on_result=_show))
     failed = [result.run.name for result in results if result.failed]
     if not results:

@@ -15,6 +15,7 @@ SOURCES: Final = PATCHES / "selftests"
 BUILT: Final = ROOT / "build" / "selftests"
 RUNS: Final = SOURCES / "run.list"
 DEBUG_RUNS: Final = SOURCES / "run-debug.list"
+LONG_RUNS: Final = SOURCES / "run-long.list"
 MUTANT_RUNS: Final = SOURCES / "run-mutants.list"
 MUTANTS: Final = SOURCES / "mutants.list"
 

@@ -14,23 +14,25 @@ from lab.selftests.runner import Result, run_all
 OURS: Final = "ours"
 KERNELS: Final = "kernel"
 DEBUG: Final = "debug"
+LONG: Final = "long"
 SUITES: Final = (OURS, DEBUG, KERNELS)
+"""Those of `make kernel-test`."""
 TRIES: Final = 3
 
 
 async def run_suite(
     image: Image, suite: str, *, names: Sequence[str] = (), on_result: Callable[[Result], object]
 ) -> list[Result]:
-    """Builds and runs one of SUITES, or of it the runs whose names are given.
+    """Builds and runs one of SUITES, or LONG, or of it the runs whose names are given.
 
     Raises LabError when something does not build, MissingError for a package.
     """
-    runs = {OURS: ours.RUNS, DEBUG: ours.DEBUG_RUNS}
+    runs = {OURS: ours.RUNS, DEBUG: ours.DEBUG_RUNS, LONG: ours.LONG_RUNS}
     chosen = _chosen(upstream.RUNS if suite == KERNELS else run_list.read(runs[suite]), names)
     if not chosen:
         return []
     programs = upstream.build(image) if suite == KERNELS else ours.build(chosen)
-    built = modules.build(image, Variant(debug=suite == DEBUG))
+    built = modules.build(image, Variant(debug=suite in (DEBUG, LONG)))
     return await run_all(built, chosen, programs, on_result=on_result)
 
 

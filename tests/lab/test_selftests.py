@@ -17,6 +17,14 @@ async def test_suite(modules: Modules, name: str) -> None:
     _check(results)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+async def test_half_an_hour_of_stress_loses_no_page(modules: Modules) -> None:
+    results = await suite.run_suite(modules.image, suite.LONG, on_result=print)
+    assert results
+    _check(results)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutant", ours.mutants(), ids=lambda mutant: mutant.name)
 async def test_a_planted_fault_is_seen(modules: Modules, mutant: ours.Mutant) -> None:

@@ -14,7 +14,7 @@ from ftd.worker.status import shown_state
 
 ROOT = Path(__file__).parents[3]
 OPERATING = (ROOT / "docs/OPERATING.md").read_text()
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "kernel-patches/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def keys() -> list[str]:
