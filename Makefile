@@ -14,12 +14,13 @@ C_SOURCES := $(wildcard ftd/dataplane/*.c ftd/vm/microvm/*.c)
 C_WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
 C_CHECKS := $(C_SOURCES:%=check-%)
 
-.PHONY: help setup demo test test-long bench bench-kernel kernel kernel-test kernel-mutants check check-python check-c clean $(C_CHECKS)
+.PHONY: help setup demo test test-long sim bench bench-kernel kernel kernel-test kernel-mutants check check-python check-c clean $(C_CHECKS)
 
 help:
 	@echo "make demo       two daemons, a guest, a kill: within a minute"
 	@echo "make test       all tests but the long ones"
 	@echo "make test-long  the long ones"
+	@echo "make sim        10,000 simulated runs on all processors, within ten minutes"
 	@echo "make bench      the figures of README.md, measured here"
 	@echo "make kernel     kvm's modules with kernel-patches/, for KERNEL=release or the newest one, into TO=folder"
 	@echo "make kernel-test  the patched kvm's tests, on hosts under emulation: within 10 minutes"
@@ -43,6 +44,9 @@ test: setup
 
 test-long: setup
 	$(BIN)/python -m pytest -m long
+
+sim: setup
+	$(BIN)/python -m tests.sim --seeds 0..9999 --jobs $$(nproc)
 
 bench: setup
 	$(BIN)/python -m bench
