@@ -1,13 +1,15 @@
 """`ftd`: the daemon's command line."""
 
 import sys
+import uuid
 from pathlib import Path
 
 import click
 import trio
 
-from ftd import __version__, config, daemon, log
-from ftd.errors import ControlError
+from ftd import __version__, arbiter, config, daemon, log, specs
+from ftd.arbiter.contract import ArbiterUnreachable
+from ftd.errors import ControlError, ErrorKind
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +22,9 @@ from ftd.errors import ControlError
     help="The host file.",
 )
 @click.option(
-    "--check", is_flag=True, help="Check the configuration and exit: 0 if ftd could use it, 2 if not."
+    "--check",
+    is_flag=True,
+    help="Check the configuration and exit: 0 if ftd could use it, 1 if etcd does not answer, 2 if not.",
 )
 @click.version_option(__version__, prog_name="ftd")
 def main(config_path: Path, check: bool) -> None:
@@ -36,6 +40,8 @@ def main(config_path: Path, check: bool) -> None:
             click.echo(
                 f"{config_path}: good: host {loaded.host.name}, VMs: {', '.join(loaded.vms) or 'none'}"
             )
+            if loaded.arbiter.kind == "etcd":
+                trio.run(_ask_arbiter, loaded)
             return
         log.configure(loaded.log.level, loaded.log.format, host=loaded.host.name)
         trio.run(daemon.run_until_signal, loaded)
@@ -44,6 +50,14 @@ def main(config_path: Path, check: bool) -> None:
     if failure is not None:
         click.echo(f"ftd: {failure.message}", err=True)
         sys.exit(failure.exit_code)
+
+
+async def _ask_arbiter(loaded: config.Config) -> None:
+    try:
+        await arbiter.make(specs.arbiter_spec(loaded)).read(str(uuid.UUID(int=0)))
+    except ArbiterUnreachable as error:
+        message = f"{loaded.path}: the arbiter does not answer: {error.reason}"
+        raise ControlError(ErrorKind.ARBITER, message) from error
 
 
 def _first(group: BaseExceptionGroup[ControlError]) -> ControlError:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict, fields, replace
 
 from ftd import limits
 from ftd.config_reader import read_toml
@@ -24,6 +24,7 @@ from ftd.errors import ConfigError
 from ftd.protocol.control import Tracker
 
 GUEST_IMAGES: Final = Path(__file__).parent / "vm/microvm/guests"
+ARBITER_FILES: Final = ("ca_file", "cert_file", "key_file")
 VM_ID_NAMESPACE: Final = uuid.UUID("5d0f6b1e-6f0a-4c43-9d0b-0f2f5b7f7a11")
 
 
@@ -89,6 +90,7 @@ class Config:
     control_listen: Address
     peers: dict[str, Address]
     arbiter: ArbiterSection
+    arbiter_endpoints: tuple[Address, ...]
     log: LogSection
     vms: dict[str, VmConfig]
 
@@ -123,6 +125,7 @@ def load(path: Path) -> Config:
         control_listen=_address(path, "host.control_listen", file.host.control_listen),
         peers={name: _peer_address(path, name, peer) for name, peer in file.peers.items()},
         arbiter=file.arbiter,
+        arbiter_endpoints=_arbiter_endpoints(path, file.arbiter),
         log=file.log,
         vms=_load_vms(path.parent / file.vm_dir, file),
     )
@@ -201,6 +204,7 @@ def _console(path: Path, listen: str, runtime_dir: str) -> str:
 
 def _check_host(path: Path, file: HostFile) -> None:
     _check_replication(path, file.replication)
+    _check_arbiter(path, file.arbiter)
     if file.host.name in file.peers:
         raise ConfigError(f"{path}: peers.{file.host.name}: a host cannot be its own peer")
     try:
@@ -212,6 +216,30 @@ def _check_host(path: Path, file: HostFile) -> None:
     for key in ("runtime_dir", "state_dir"):
         if not Path(getattr(file.host, key)).is_absolute():
             raise ConfigError(f"{path}: host.{key}: {getattr(file.host, key)!r} is not an absolute path")
+
+
+def _check_arbiter(path: Path, arbiter: ArbiterSection) -> None:
+    # A key that has no effect would leave an operator with another arbiter than he believes to have.
+    unused = {"local": set(ARBITER_FILES) | {"endpoints", "prefix", "timeout_ms"}, "etcd": {"directory"}}
+    for field in fields(ArbiterSection):
+        if field.name in unused[arbiter.kind] and getattr(arbiter, field.name) != field.default:
+            raise ConfigError(f"{path}: arbiter.{field.name}: has no meaning for kind {arbiter.kind!r}")
+    if arbiter.kind == "etcd" and not arbiter.endpoints:
+        raise ConfigError(f"{path}: arbiter.endpoints: kind 'etcd' needs address:port of each member")
+    if (arbiter.cert_file is None) != (arbiter.key_file is None):
+        raise ConfigError(f"{path}: arbiter.cert_file: it takes both, cert_file and key_file, or neither")
+    if arbiter.cert_file is not None and arbiter.ca_file is None:
+        raise ConfigError(f"{path}: arbiter.ca_file: required with cert_file, to know the members by")
+    for key in ARBITER_FILES:
+        name = getattr(arbiter, key)
+        if name is not None and not Path(name).is_absolute():
+            raise ConfigError(f"{path}: arbiter.{key}: {name!r} is not an absolute path")
+
+
+def _arbiter_endpoints(path: Path, arbiter: ArbiterSection) -> tuple[Address, ...]:
+    return tuple(
+        _address(path, f"arbiter.endpoints[{index}]", text) for index, text in enumerate(arbiter.endpoints)
+    )
 
 
 def _check_vm(config: Config, vm: VmConfig) -> None:

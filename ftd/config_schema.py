@@ -15,6 +15,7 @@ EpochsInFlight = Annotated[int, Meta(ge=1, le=limits.EPOCHS_IN_FLIGHT_MAX)]
 HotPages = Annotated[int, Meta(ge=0, le=limits.HOT_PAGES_MAX)]
 IntervalMs = Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_INTERVAL_MS_MAX)]
 TimeoutMs = Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_TIMEOUT_MS_MAX)]
+ArbiterTimeoutMs = Annotated[int, Meta(ge=limits.ARBITER_TIMEOUT_MS_MIN, le=limits.ARBITER_TIMEOUT_MS_MAX)]
 ConnectTimeout = Annotated[int, Meta(ge=1, le=limits.CONNECT_TIMEOUT_S_MAX)]
 MemoryMib = Annotated[int, Meta(ge=limits.MEMORY_STEP_MIB, le=limits.MEMORY_MIB_MAX)]
 Vcpus = Annotated[int, Meta(ge=1, le=limits.VCPUS_MAX)]
@@ -50,9 +51,20 @@ class PeerSection(Section, frozen=True, kw_only=True):
 class ArbiterSection(Section, frozen=True, kw_only=True):
     """`[arbiter]`"""
 
-    kind: Literal["local"] = "local"
+    kind: Literal["local", "etcd"] = "local"
     directory: Text = "{state_dir}/arbiter"
-    """Seen by both hosts."""
+    """`local`: seen by both hosts."""
+    endpoints: Annotated[tuple[Text, ...], Meta(max_length=limits.ARBITER_ENDPOINTS_MAX)] = ()
+    """`etcd`, as all that follows: `address:port` of each member, the nearest first."""
+    prefix: Text = "/ftd/"
+    """Of keys; the same on both hosts."""
+    timeout_ms: Annotated[int, Meta(ge=limits.ARBITER_TIMEOUT_MS_MIN, le=limits.ARBITER_TIMEOUT_MS_MAX)] = (
+        3000
+    )
+    ca_file: Text | None = None
+    """With it TLS is spoken."""
+    cert_file: Text | None = None
+    key_file: Text | None = None
 
 
 class ReplicationSection(Section, frozen=True, kw_only=True):

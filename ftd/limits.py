@@ -43,6 +43,11 @@ HEARTBEAT_TIMEOUT_MS_MAX: Final = 60_000
 HEARTBEATS_PER_TIMEOUT_MIN: Final = 3
 CONNECT_TIMEOUT_S_MAX: Final = 300
 
+# Arbiter. A cluster may take two seconds to elect a leader; a worker that starts asks twice.
+ARBITER_TIMEOUT_MS_MIN: Final = 100
+ARBITER_TIMEOUT_MS_MAX: Final = 20_000
+ARBITER_ENDPOINTS_MAX: Final = 9
+
 # Supervision by ftd. A stop has to free all of a guest's memory.
 WORKER_READY_DEADLINE_S: Final = 60.0
 # A standby allocates all of its guest's memory before it is ready; slow machines manage 200 MB/s.
@@ -65,4 +70,5 @@ assert EPOCH_PAGES_MAX * PAGE_BYTES < 1 << 32, "pages_len of a data frame has 32
 assert EPOCH_PAGES_MIN <= EPOCH_PAGES_MAX
 assert HEARTBEAT_INTERVAL_MS_MAX * HEARTBEATS_PER_TIMEOUT_MIN <= HEARTBEAT_TIMEOUT_MS_MAX
 assert CONTROL_FRAME_BYTES_MAX < 1 << 32, "a control frame's length has 32 bits"
+assert 2 * ARBITER_TIMEOUT_MS_MAX / 1000 < WORKER_READY_DEADLINE_S
 assert WORKER_STATUS_DEADLINE_S < CONTROL_FRAME_DEADLINE_S < WORKER_READY_DEADLINE_S < WORKER_LONG_DEADLINE_S

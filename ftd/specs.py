@@ -2,7 +2,14 @@
 
 from ftd.config import Config, VmConfig
 from ftd.limits import PAGE_BYTES
-from ftd.protocol.control import ArbiterSpec, GuestSpec, WorkerSpec
+from ftd.protocol.control import (
+    ArbiterSpec,
+    EndpointSpec,
+    EtcdSpec,
+    EtcdTlsSpec,
+    GuestSpec,
+    WorkerSpec,
+)
 from ftd.protocol.control_peer import GuestShape, PrepareStandbyParams
 
 
@@ -31,7 +38,7 @@ def active_spec(config: Config, vm: VmConfig, socket_path: str, *, force: bool) 
         heartbeat_timeout_ms=replication.heartbeat_timeout_ms,
         connect_timeout_s=replication.connect_timeout_s,
         socket_path=socket_path,
-        arbiter=ArbiterSpec(kind=config.arbiter.kind, directory=str(config.arbiter_directory)),
+        arbiter=arbiter_spec(config),
         force=force,
         log_level=config.log.level,
     )
@@ -55,6 +62,24 @@ def standby_spec(config: Config, vm: VmConfig, socket_path: str, asked: PrepareS
             "peer": asked.host,
         }
     )
+
+
+def arbiter_spec(config: Config) -> ArbiterSpec:
+    """For whoever asks the arbiter."""
+    arbiter = config.arbiter
+    directory = str(config.arbiter_directory)
+    if arbiter.kind == "local":
+        return ArbiterSpec(kind="local", directory=directory)
+    tls = None
+    if arbiter.ca_file is not None:
+        tls = EtcdTlsSpec(ca_file=arbiter.ca_file, cert_file=arbiter.cert_file, key_file=arbiter.key_file)
+    etcd = EtcdSpec(
+        endpoints=[EndpointSpec(host=at.host, port=at.port) for at in config.arbiter_endpoints],
+        prefix=arbiter.prefix,
+        timeout_ms=arbiter.timeout_ms,
+        tls=tls,
+    )
+    return ArbiterSpec(kind="etcd", directory=directory, etcd=etcd)
 
 
 def guest_shape(spec: WorkerSpec) -> GuestShape:

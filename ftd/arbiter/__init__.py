@@ -7,16 +7,16 @@ from pathlib import Path
 
 from ftd.arbiter.contract import Arbiter
 from ftd.arbiter.local import LocalArbiter
+from ftd.protocol.control import ArbiterSpec
 
 __all__ = ["make"]
 
 
-def make(kind: str, directory: Path) -> Arbiter:
-    """The arbiter of this kind; ``directory`` is where kind "local" keeps its records.
+def make(spec: ArbiterSpec) -> Arbiter:
+    """The arbiter that is described. Touches nothing yet: what is wrong shows with the first question."""
+    if spec.etcd is None:
+        return LocalArbiter(Path(spec.directory))
+    # Only here: a worker that needs no HTTP does not carry it.
+    from ftd.arbiter.etcd.arbiter import EtcdArbiter
 
-    Raises ValueError for a kind that there is not. Touches nothing yet: what is wrong shows with the first
-    question.
-    """
-    if kind == "local":
-        return LocalArbiter(directory)
-    raise ValueError(f"arbiter kind {kind!r} is not known: there is 'local'")
+    return EtcdArbiter(spec.etcd)

@@ -14,16 +14,16 @@ import errno
 import fcntl
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
 
-from ftd.arbiter import record_file
-from ftd.arbiter.contract import CLAIM_ID_BYTES, NOBODY, ArbiterUnreachable, Lost, Record, Won
-from ftd.arbiter.record_file import DamagedRecord, FaultPoint
+from ftd.arbiter import decisions, record_file
+from ftd.arbiter.contract import ArbiterUnreachable, Lost, Record, Won
+from ftd.arbiter.record import ADVICE, DamagedRecord
+from ftd.arbiter.record_file import FaultPoint
 
 LOCK_TIMEOUT_MS: Final = 1_000
 ANSWER_TIMEOUT_MS: Final = 3_000
@@ -55,12 +55,8 @@ class LocalArbiter:
 
     async def claim(self, vm_id: str, expected: int, holder: str, claim_id: bytes) -> Won | Lost:
         """See the contract. Raises ValueError for a holder or claim id that cannot be one."""
-        if not holder:
-            raise ValueError("a claim needs a holder")
-        if expected < 0 or len(claim_id) != CLAIM_ID_BYTES:
-            raise ValueError(f"a claim needs a generation and an id of {CLAIM_ID_BYTES} bytes")
         path = self._path(vm_id)
-        wanted = Record(path.stem, expected + 1, holder, claim_id)
+        wanted = decisions.wanted(vm_id, expected, holder, claim_id)
         return await self._answer(
             f"claiming generation {wanted.generation}", path, lambda: self._claim(path, wanted)
         )
@@ -78,8 +74,7 @@ class LocalArbiter:
         )
 
     def _path(self, vm_id: str) -> Path:
-        # Through UUID, so that a VM id can never name another file.
-        return self._directory / f"{uuid.UUID(vm_id)}.json"
+        return self._directory / f"{decisions.canonical(vm_id)}.json"
 
     async def _answer(self, task: str, path: Path, blocking: Callable[[], T]) -> T:
         """Run ``blocking`` in a thread, within the time limit. A thread that hangs in the file system is left
@@ -93,8 +88,7 @@ class LocalArbiter:
         except OSError as error:
             raise ArbiterUnreachable(f"{task} in {path}: {_explain(error)}") from error
         except DamagedRecord as error:
-            advice = "restore it, or remove it when no copy of the VM runs anywhere"
-            raise ArbiterUnreachable(f"{task}: {error}; {advice}") from error
+            raise ArbiterUnreachable(f"{task}: {error}; {ADVICE}") from error
 
     def _read_unlocked(self, path: Path) -> Record | None:
         # Replaced whole by rename, the file is consistent without the lock.
@@ -105,31 +99,22 @@ class LocalArbiter:
     def _claim(self, path: Path, wanted: Record) -> Won | Lost:
         with self._locked(path):
             self._fault("locked")
-            current = record_file.read(path, path.stem)
-            if current is not None and current.claim_id == wanted.claim_id:
-                if current != wanted:
-                    raise DamagedRecord(f"{path} has this claim's id with another generation or holder")
+            answer = decisions.judge(record_file.read(path, path.stem), wanted, path)
+            if answer is None:
+                record_file.write(path, wanted, self._fault)
+                return Won(wanted)
+            if isinstance(answer, Won):
                 # Its rename may have been the last thing before a crash: nobody may hear Won before it is
                 # durable.
                 record_file.make_durable(path.parent)
-                return Won(current)
-            generation = current.generation if current else 0
-            if generation < wanted.generation - 1:
-                raise DamagedRecord(
-                    f"{path} says generation {generation}, but {wanted.generation - 1} was held"
-                )
-            if current is not None and generation >= wanted.generation:
-                return Lost(current)
-            record_file.write(path, wanted, self._fault)
-            return Won(wanted)
+            return answer
 
     def _release(self, path: Path, generation: int, holder: str) -> bool:
         with self._locked(path):
-            current = record_file.read(path, path.stem)
-            if current is None or current.generation != generation or current.holder not in (holder, NOBODY):
-                return False
-            record_file.write(path, Record(path.stem, generation, NOBODY, b""), self._fault)
-            return True
+            released = decisions.released(record_file.read(path, path.stem), generation, holder)
+            if released is not None:
+                record_file.write(path, released, self._fault)
+            return released is not None
 
     @contextlib.contextmanager
     def _locked(self, path: Path) -> Iterator[None]:

@@ -188,12 +188,15 @@ def worker_pids(runtime_dir: Path) -> list[int]:
 class LocalPair:
     """Hosts alpha and beta, each the other's peer, with one guest configured on both."""
 
-    def __init__(self, folder: Path, guest: Guest, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, guest: Guest, environment: Mapping[str, str], arbiter_table: str = ""
+    ) -> None:
         self.folder = folder
         self.guest = guest
         self.alpha = LocalHost("alpha", folder / "alpha", environment)
         self.beta = LocalHost("beta", folder / "beta", environment)
         self.arbiter = folder / "arbiter"
+        self._arbiter_table = arbiter_table or f'kind = "local"\ndirectory = "{self.arbiter}"\n'
 
     @property
     def hosts(self) -> tuple[LocalHost, LocalHost]:
@@ -220,7 +223,7 @@ class LocalPair:
                 f'vm_dir = "vms"\n[host]\nname = "{host.name}"\ncontrol_listen = "127.0.0.1:{port}"\n'
                 f'data_address = "127.0.0.1"\nruntime_dir = "{host.runtime_dir}"\n'
                 f'state_dir = "{host.folder / "state"}"\n[peers.{peer}]\naddress = "127.0.0.1:{peer_port}"\n'
-                f'[arbiter]\nkind = "local"\ndirectory = "{self.arbiter}"\n'
+                f"[arbiter]\n{self._arbiter_table}"
             )
             (host.folder / "vms" / f"{self.guest.name}.toml").write_text(self.guest.toml())
 
@@ -256,11 +259,16 @@ def _free_ports(count: int) -> list[int]:
 
 
 @asynccontextmanager
-async def local_pair(guest: Guest, *, faults: bool = False) -> AsyncIterator[LocalPair]:
-    """Both daemons up, the guest configured and not started. Ends all processes and removes all files."""
+async def local_pair(
+    guest: Guest, *, faults: bool = False, arbiter_table: str = ""
+) -> AsyncIterator[LocalPair]:
+    """Both daemons up, the guest configured and not started. Ends all processes and removes all files.
+
+    ``arbiter_table``: what stands in `[arbiter]`; empty: lock files in a folder of the pair's own.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ftd-pair-"))
     environment = {**os.environ, **({"FTD_ENABLE_FAULTS": "1"} if faults else {})}
-    pair = LocalPair(folder, guest, environment)
+    pair = LocalPair(folder, guest, environment, arbiter_table)
     try:
         pair.write_configuration()
         for host in pair.hosts:

@@ -80,11 +80,45 @@ class GuestSpec(Message, frozen=True, kw_only=True):
     args: list[GuestArg]
 
 
-class ArbiterSpec(Message, frozen=True, kw_only=True):
-    """Which arbiter is asked for generations."""
+class EndpointSpec(Message, frozen=True, kw_only=True):
+    """Where one member of an etcd cluster answers its clients."""
 
-    kind: Literal["local"]
+    host: str
+    port: Port
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class EtcdTlsSpec(Message, frozen=True, kw_only=True):
+    """Files in PEM: who may vouch for the members, and, if they ask for it, what this host shows."""
+
+    ca_file: str
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+class EtcdSpec(Message, frozen=True, kw_only=True):
+    """A cluster, and where in it the records are."""
+
+    endpoints: Annotated[list[EndpointSpec], Meta(min_length=1)]
+    prefix: str
+    timeout_ms: Annotated[int, Meta(ge=1)]
+    """Of one question, over all members together."""
+    tls: EtcdTlsSpec | None = None
+    """None: in clear."""
+
+
+class ArbiterSpec(Message, frozen=True, kw_only=True):
+    """Which arbiter is asked for generations: ``etcd`` for kind "etcd", else what is in ``directory``."""
+
+    kind: Literal["local", "etcd"]
     directory: str
+    etcd: EtcdSpec | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind == "etcd") != (self.etcd is not None):
+            raise ValueError("an arbiter of kind 'etcd', and only that, has a cluster")
 
 
 class WorkerSpec(Message, frozen=True, kw_only=True):

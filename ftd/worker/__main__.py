@@ -54,9 +54,7 @@ class Readiness:
 
 
 def _claims(spec: WorkerSpec) -> Claims:
-    return Claims(
-        arbiter.make(spec.arbiter.kind, Path(spec.arbiter.directory)), spec.vm, spec.vm_id, spec.host
-    )
+    return Claims(arbiter.make(spec.arbiter), spec.vm, spec.vm_id, spec.host)
 
 
 async def _active(spec: WorkerSpec, ready: Readiness) -> None:

@@ -179,9 +179,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def playing(guest: Guest = GUEST, *, protected: bool = True) -> AsyncIterator[Scene]:
+async def playing(
+    guest: Guest = GUEST, *, protected: bool = True, arbiter_table: str = ""
+) -> AsyncIterator[Scene]:
     """The guest runs on alpha, protected by beta. Everything is ended and removed at the end."""
-    async with local_pair(guest, faults=True) as pair:
+    async with local_pair(guest, faults=True, arbiter_table=arbiter_table) as pair:
         scene: Scene | None = None
         try:
             async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""The local arbiter within one process: answers, and what must never be taken for one."""
+"""The local arbiter within one process: what must never be taken for an answer. Answers: test_contract.py."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ftd.arbiter import make
-from ftd.arbiter.contract import NOBODY, ArbiterUnreachable, Lost, Record, Won
+from ftd.arbiter.contract import ArbiterUnreachable, Won
 from ftd.arbiter.local import LocalArbiter
 
 VM = "4f4c1f3a-1f7d-4d0e-9d57-6f2f0d3c9a10"
@@ -23,72 +22,6 @@ BETA_CLAIM = b"beta claims it.."
 @pytest.fixture
 def arbiter(tmp_path: Path) -> LocalArbiter:
     return LocalArbiter(tmp_path, lock_timeout_ms=100)
-
-
-async def test_first_claim_of_a_vm_that_never_ran(arbiter: LocalArbiter) -> None:
-    assert await arbiter.read(VM) is None
-    won = await arbiter.claim(VM, 0, "alpha", ALPHA_CLAIM)
-    assert won == Won(Record(VM, 1, "alpha", ALPHA_CLAIM))
-    assert await arbiter.read(VM) == won.record
-
-
-async def test_second_claim_of_a_generation_loses_and_learns_to_whom(arbiter: LocalArbiter) -> None:
-    await arbiter.claim(VM, 0, "alpha", ALPHA_CLAIM)
-    assert await arbiter.claim(VM, 0, "beta", BETA_CLAIM) == Lost(Record(VM, 1, "alpha", ALPHA_CLAIM))
-
-
-async def test_claim_that_won_says_so_again_until_its_generation_ends(arbiter: LocalArbiter) -> None:
-    first = await arbiter.claim(VM, 0, "alpha", ALPHA_CLAIM)
-    assert await arbiter.claim(VM, 0, "alpha", ALPHA_CLAIM) == first
-    await arbiter.claim(VM, 1, "beta", BETA_CLAIM)
-    assert isinstance(await arbiter.claim(VM, 0, "alpha", ALPHA_CLAIM), Lost)
-
-
-async def test_claim_id_used_for_another_generation_is_no_answer(arbiter: LocalArbiter) -> None:
-    await arbiter.claim(VM, 0, "alpha", ALPHA_CLAIM)
-    with pytest.raises(ArbiterUnreachable, match="another generation or holder"):
-        await arbiter.claim(VM, 1, "alpha", ALPHA_CLAIM)
-
-
-async def test_vms_do_not_share_generations(arbiter: LocalArbiter) -> None:
-    other = "00000000-0000-0000-0000-000000000001"
-    await arbiter.claim(VM, 0, "alpha", ALPHA_CLAIM)
-    assert isinstance(await arbiter.claim(other, 0, "beta", BETA_CLAIM), Won)
-
-
-async def test_release_leaves_the_generation_to_nobody_and_any_host_goes_on_from_it(
-    arbiter: LocalArbiter,
-) -> None:
-    await arbiter.claim(VM, 0, "alpha", ALPHA_CLAIM)
-    assert not await arbiter.release(VM, 1, "beta")
-    assert not await arbiter.release(VM, 2, "alpha")
-    assert await arbiter.release(VM, 1, "alpha")
-    assert await arbiter.release(VM, 1, "alpha"), "done twice is done"
-    assert await arbiter.read(VM) == Record(VM, 1, NOBODY, b"")
-    assert isinstance(await arbiter.claim(VM, 1, "beta", BETA_CLAIM), Won)
-    assert not await arbiter.release(VM, 1, "alpha")
-
-
-@pytest.mark.parametrize(
-    ("vm_id", "expected", "holder", "claim_id"),
-    [
-        ("../../etc/passwd", 0, "alpha", ALPHA_CLAIM),
-        (VM, -1, "alpha", ALPHA_CLAIM),
-        (VM, 0, NOBODY, ALPHA_CLAIM),
-        (VM, 0, "alpha", b"short"),
-    ],
-)
-async def test_nonsense_is_a_fault_of_the_caller(
-    arbiter: LocalArbiter, vm_id: str, expected: int, holder: str, claim_id: bytes
-) -> None:
-    with pytest.raises(ValueError, match=r"UUID|claim"):
-        await arbiter.claim(vm_id, expected, holder, claim_id)
-
-
-def test_make_knows_the_kinds(tmp_path: Path) -> None:
-    assert isinstance(make("local", tmp_path), LocalArbiter)
-    with pytest.raises(ValueError, match="'zookeeper' is not known"):
-        make("zookeeper", tmp_path)
 
 
 async def assert_unreachable(arbiter: LocalArbiter, why: str, expected: int = 1) -> None:

@@ -8,6 +8,8 @@ import pytest
 from ftd import limits
 from ftd.config import Address, Config, load
 from ftd.errors import ConfigError
+from ftd.protocol.control import EndpointSpec, EtcdSpec, EtcdTlsSpec
+from ftd.specs import arbiter_spec
 
 HOST = """
 [host]
@@ -26,6 +28,8 @@ memory_mib = 64
 [guest]
 image = "./guest.bin"
 """
+
+ETCD = "[arbiter]\nkind = 'etcd'\nendpoints = ['h:1']\n"
 
 Load = Callable[..., Config]
 
@@ -61,6 +65,16 @@ def test_defaults_and_paths(load_files: Load, tmp_path: Path) -> None:
     assert len(vm.vm_id) == limits.VM_ID_BYTES
 
 
+def test_what_a_worker_is_told_of_etcd(load_files: Load) -> None:
+    config = load_files(f"{HOST}\n{ETCD}ca_file = '/ca.pem'\n")
+    assert arbiter_spec(config).etcd == EtcdSpec(
+        endpoints=[EndpointSpec(host="h", port=1)],
+        prefix="/ftd/",
+        timeout_ms=3000,
+        tls=EtcdTlsSpec(ca_file="/ca.pem"),
+    )
+
+
 def test_vm_id_follows_from_the_name_alone(load_files: Load) -> None:
     """Two hosts of different releases must compute the same."""
     assert load_files().vms["web"].vm_id.hex() == "78de7dc72e4a5bb8815ab819d3b332c6"
@@ -87,7 +101,17 @@ def test_vm_id_follows_from_the_name_alone(load_files: Load) -> None:
         ("[peers.gamma]\naddress = '127.0.0.1'", "peers.gamma.address: '127.0.0.1' is not address:port"),
         ("[peers.gamma]\naddress = 'h:70000'", "peers.gamma.address: 'h:70000': '70000' is no port"),
         ("[peers.gamma]\nadress = 'h:1'", "peers.gamma.adress: unknown key (did you mean address?)"),
-        ("[arbiter]\nkind = 'etcd'", "arbiter.kind: 'etcd' is not one of local"),
+        ("[arbiter]\nkind = 'zookeeper'", "arbiter.kind: 'zookeeper' is not one of local, etcd"),
+        ("[arbiter]\nkind = 'etcd'", "arbiter.endpoints: kind 'etcd' needs address:port of each member"),
+        ("[arbiter]\nendpoints = ['h:1']", "arbiter.endpoints: has no meaning for kind 'local'"),
+        ("[arbiter]\ntimeout_ms = 500", "arbiter.timeout_ms: has no meaning for kind 'local'"),
+        (ETCD + "directory = '/srv'", "arbiter.directory: has no meaning for kind 'etcd'"),
+        (ETCD.replace("h:1", "http://h:1"), "arbiter.endpoints[0]: 'http://h:1' is not address:port"),
+        (ETCD + "timeout_ms = 99", "arbiter.timeout_ms: Expected `int` >= 100"),
+        (ETCD + "prefix = ''", "arbiter.prefix: Expected `str` of length >= 1"),
+        (ETCD + "cert_file = '/c'", "arbiter.cert_file: it takes both, cert_file and key_file"),
+        (ETCD + "cert_file = '/c'\nkey_file = '/k'", "arbiter.ca_file: required with cert_file"),
+        (ETCD + "ca_file = 'ca.pem'", "arbiter.ca_file: 'ca.pem' is not an absolute path"),
         ("[log]\nlevel = 'loud'", "log.level: 'loud' is not one of debug, info, warning, error"),
         ("= broken", "is not valid TOML"),
     ],
