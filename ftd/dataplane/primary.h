@@ -25,7 +25,7 @@
 #include "vm.h"
 
 #define ARENAS_MAX 16
-#define SYNC_BATCH_PAGES 256u
+#define SYNC_BATCH_PAGES 64u	/* 256 KiB: still in the cache when it is sent and when its checksum is verified */
 #define SYNC_PERIOD_NS (5 * FTD_MS)
 
 struct arena {
