@@ -211,6 +211,40 @@ static void marked_frames(void)
 	CHECK_OK(mt_mark(mt, pages.v, 0));
 }
 
+/* Long enough, and dense enough, for KVM to put the pages in order before it re-arms them; over two slots. */
+static void long_list_in_no_order(void)
+{
+	struct kvm_mt_prepare prepare;
+	struct list all, some = { 0 };
+	struct region *second;
+
+	vm = vm_create(1, 0);
+	region = vm_region(vm, 1, TEST_GPA(0), 8192, 0);
+	second = vm_region(vm, 2, TEST_GPA(1), 1000, 0);
+	mt = track(vm);
+	list_add_pages(&written, region, 1, 5000, 1);
+	list_add_pages(&written, region, 6001, 1000, 2);
+	list_add_pages(&written, second, 0, 1000, 1);
+	list_shuffle(&written, mt_options.seed);
+	write_pages(&vm->vcpus[0], &written, 1);
+	all = harvest(mt);
+	list_expect("pages of a long list", &all, &written);
+	expect_all_again();
+
+	/* A part is re-armed before the whole: what was in it counts no second time. */
+	write_pages(&vm->vcpus[0], &written, 100);
+	all = seal(mt, 0, &prepare);
+	CHECK_EQ(mt_rearm(mt, prepare.epoch, 100, 1000), 1000, "frames of a part re-armed");
+	for (u32 i = 100; i < 200; i++)
+		list_add(&some, all.v[i]);
+	some = list_user(&some);
+	write_pages(&vm->vcpus[0], &some, 101);
+	CHECK_EQ(mt_rearm(mt, prepare.epoch, 0, all.n), all.n - 1000, "frames of the whole re-armed");
+	all = harvest(mt);
+	list_expect("pages written between part and whole", &all, &some);
+	expect_all_again();
+}
+
 static const struct mt_test tests[] = {
 	MT_TEST(by_ranges, 30),
 	MT_TEST(twice, 30),
@@ -220,6 +254,7 @@ static const struct mt_test tests[] = {
 	MT_TEST(gfns_of_filling_list, 30),
 	MT_TEST(gfns_of_no_meaning, 30),
 	MT_TEST(marked_frames, 30),
+	MT_TEST(long_list_in_no_order, 60),
 	MT_TESTS_END
 };
 
