@@ -54,7 +54,8 @@ if [ -n "$LAB_ROOT" ]; then
 	for folder in proc sys dev tmp run; do
 		$bb mkdir -p "/newroot/$folder"
 	done
-	for folder in proc sys dev tmp; do
+	# Not /tmp: the overlay is in memory as it is, and the project may lie below the root's own.
+	for folder in proc sys dev; do
 		$bb mount --rbind "/$folder" "/newroot/$folder"
 	done
 	$bb mount -t tmpfs run /newroot/run
