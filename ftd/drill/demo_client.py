@@ -11,6 +11,7 @@ from ftd.drill.ledger_book import Book
 
 REQUESTS_PER_SECOND: Final = 500.0
 FINISH_DEADLINE_S: Final = 3.0
+RETRY_S: Final = 0.02
 _LINE_BYTES_MAX: Final = 4096
 
 
@@ -68,15 +69,28 @@ class Witness:
 
 
 async def last_record(address: str) -> tuple[int, int] | None:
-    """Number and hash of a ledger's newest request, asked on a connection of its own. None: no answer."""
-    with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(FINISH_DEADLINE_S):
-        async with await connector_of(address)() as stream:
-            await stream.send_all(b"\n?\n")
-            text = b""
-            while len(text) < _LINE_BYTES_MAX and (chunk := await stream.receive_some()):
-                text += chunk
-                for line in text.split(b"\n")[:-1]:
-                    if line.startswith(b"L "):
-                        _, number, value = line.split()
-                        return int(number), int(value, 16)
+    """Number and hash of a ledger's newest request, asked on a connection of its own. None: no answer.
+
+    A copy is shown as active a moment before its console listens: it is tried again until FINISH_DEADLINE_S.
+    """
+    with trio.move_on_after(FINISH_DEADLINE_S):
+        while True:
+            with suppress(OSError, trio.BrokenResourceError):
+                record = await _ask_last_record(address)
+                if record is not None:
+                    return record
+            await trio.sleep(RETRY_S)
+    return None
+
+
+async def _ask_last_record(address: str) -> tuple[int, int] | None:
+    async with await connector_of(address)() as stream:
+        await stream.send_all(b"\n?\n")
+        text = b""
+        while len(text) < _LINE_BYTES_MAX and (chunk := await stream.receive_some()):
+            text += chunk
+            for line in text.split(b"\n")[:-1]:
+                if line.startswith(b"L "):
+                    _, number, value = line.split()
+                    return int(number), int(value, 16)
     return None
