@@ -79,6 +79,7 @@ int ftd_vm_reserve(ftd_vm *vm, ftd_error *error);	/* allocates all memory now; a
 /* Long mode at CPL 3, flat; docs/MICROVM.md. Before ftd_vm_run only. */
 int ftd_vm_boot_vcpu(ftd_vm *vm, uint32_t index, uint64_t rip, uint64_t rsp, uint64_t rdi, uint64_t rsi,
 		     uint64_t cr3, ftd_error *error);
+const char *ftd_vm_section_name(ftd_vm *vm, uint32_t index);	/* in order of restoring; NULL past the last */
 int ftd_vm_restore_section(ftd_vm *vm, const char *name, const void *data, uint64_t length, ftd_error *error);
 int ftd_vm_run(ftd_vm *vm, ftd_error *error);
 int ftd_vm_pause(ftd_vm *vm, ftd_error *error);

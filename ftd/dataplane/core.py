@@ -133,6 +133,14 @@ class Machine:
         """First registers of a vCPU: 64-bit mode at CPL 3."""
         _check(lib.ftd_vm_boot_vcpu(self._handle(), index, rip, rsp, rdi, rsi, cr3, self._error), self._error)
 
+    @property
+    def sections(self) -> list[str]:
+        """Names of the sections of this machine's state blobs, in the order in which they are restored."""
+        names: list[str] = []
+        while (name := lib.ftd_vm_section_name(self._handle(), len(names))) != ffi.NULL:
+            names.append(ffi.string(name).decode())
+        return names
+
     def restore_section(self, name: str, data: bytes) -> None:
         """One section of a state blob. Before run() only."""
         result = lib.ftd_vm_restore_section(

@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -11,8 +12,21 @@
 #define XSAVE_LEN_MAX 65536
 #define XSAVE_LEN_MIN ((uint32_t)sizeof(struct kvm_xsave))
 
+#define SECTIONS_MAX 15	/* of a msgpack fixmap */
+#define VCPU_NAME_LEN 8
+
+/* Part of the blob. Its memory is what is captured into it, and what a checkpoint is restored to. */
+struct section {
+	const char *name;
+	void *data;
+	uint32_t length;
+};
+
 struct state {
 	uint32_t length, vcpu_len, xsave_len, msr_count;
+	struct section sections[SECTIONS_MAX];
+	uint32_t section_count;
+	char vcpu_names[VCPUS_MAX][VCPU_NAME_LEN];
 	uint32_t msr_indices[MSRS_MAX];
 	struct machine_state machine;
 	char *vcpus;		/* vcpu_count sections of vcpu_len bytes */
@@ -80,8 +94,30 @@ static int choose_msrs(struct ftd_vm *vm, ftd_error *error)
 /* msgpack: fixmap, then fixstr and bin 32 for each section. */
 #define SECTION_HEAD(name_len) (1 + (name_len) + 5)
 
-static const char *const vcpu_names[VCPUS_MAX] = { "vcpu0", "vcpu1", "vcpu2", "vcpu3",
-						   "vcpu4", "vcpu5", "vcpu6", "vcpu7" };
+static void add_section(struct state *state, const char *name, void *data, size_t length)
+{
+	state->sections[state->section_count++] =
+		(struct section){ .name = name, .data = data, .length = (uint32_t)length };
+	state->length += (uint32_t)(SECTION_HEAD(strlen(name)) + length);
+}
+
+/* In the order in which they are to be restored: interrupt controllers first, vCPUs last. */
+static void lay_out(struct ftd_vm *vm)
+{
+	struct state *state = vm->state;
+
+	state->length = 1;
+	add_section(state, "machine", &state->machine, sizeof(state->machine));
+	add_section(state, "serial", &vm->serial, sizeof(vm->serial));
+	for (uint32_t i = 0; i < VIRTIO_DEVICES; i++)
+		if (vm->virtio[i].kind)
+			add_section(state, vm->virtio[i].kind->name, &vm->virtio[i].state,
+				    sizeof(vm->virtio[i].state));
+	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+		snprintf(state->vcpu_names[i], VCPU_NAME_LEN, "vcpu%u", i % VCPUS_MAX);
+		add_section(state, state->vcpu_names[i], section_of(vm, i), state->vcpu_len);
+	}
+}
 
 int state_prepare(struct ftd_vm *vm, ftd_error *error)
 {
@@ -101,9 +137,7 @@ int state_prepare(struct ftd_vm *vm, ftd_error *error)
 	state->vcpus = reserve_pages((size_t)vm->vcpu_count * state->vcpu_len);
 	if (!state->vcpus)
 		return ftd_fail(error, ENOMEM, "no memory for the state of %u vCPUs", vm->vcpu_count);
-	state->length = (uint32_t)(1 + SECTION_HEAD(7) + sizeof(struct machine_state) + SECTION_HEAD(6) +
-				   sizeof(struct serial) + SECTION_HEAD(7) + sizeof(struct console) +
-				   vm->vcpu_count * (SECTION_HEAD(5) + state->vcpu_len));
+	lay_out(vm);
 	state->machine = (struct machine_state){ .layout = STATE_LAYOUT, .irqchip = vm->irqchip,
 						 .memory_bytes = vm->memory_bytes, .vcpus = vm->vcpu_count };
 	for (uint32_t i = 0; i < 3; i++)
@@ -197,12 +231,9 @@ void state_assemble(const struct ftd_vm *vm, char *to)
 {
 	const struct state *state = vm->state;
 
-	*to++ = (char)(0x80 | (3 + vm->vcpu_count));
-	to = put_section(to, "machine", &state->machine, sizeof(state->machine));
-	to = put_section(to, "serial", &vm->serial, sizeof(vm->serial));
-	to = put_section(to, "console", &vm->console, sizeof(vm->console));
-	for (uint32_t i = 0; i < vm->vcpu_count; i++)
-		to = put_section(to, vcpu_names[i], section_of(vm, i), state->vcpu_len);
+	*to++ = (char)(0x80 | state->section_count);
+	for (uint32_t i = 0; i < state->section_count; i++)
+		to = put_section(to, state->sections[i].name, state->sections[i].data, state->sections[i].length);
 }
 
 static int restore_machine(struct ftd_vm *vm, const struct machine_state *from, ftd_error *error)
@@ -289,60 +320,59 @@ static int restore_vcpu(struct vcpu *vcpu, const struct vcpu_state *from, ftd_er
 	return 0;
 }
 
-static int wrong_length(const char *name, uint64_t length, uint64_t expected, ftd_error *error)
+static int restore_virtio(struct virtio_device *device, const struct virtio_state *from, ftd_error *error)
 {
-	return ftd_fail(error, EINVAL, "section %s has %lu bytes, not %lu", name, length, expected);
+	if (!virtio_valid(device->kind, from))
+		return ftd_fail(error, EINVAL, "the queues of device %s are malformed", device->kind->name);
+	device->state = *from;
+	return 0;
 }
 
-static int restore_vcpu_section(struct ftd_vm *vm, uint32_t index, const char *name, const void *data,
-				uint64_t length, ftd_error *error)
+/* `data` is aligned. */
+static int restore_data(struct ftd_vm *vm, const struct section *section, const void *data, ftd_error *error)
 {
-	struct vcpu_state *aligned;
-	int result;
+	if (section->data == &vm->state->machine)
+		return restore_machine(vm, data, error);
+	for (uint32_t i = 0; i < vm->vcpu_count; i++)
+		if (section->data == section_of(vm, i))
+			return restore_vcpu(&vm->vcpus[i], data, error);
+	for (uint32_t i = 0; i < VIRTIO_DEVICES; i++)
+		if (section->data == &vm->virtio[i].state)
+			return restore_virtio(&vm->virtio[i], data, error);
+	memcpy(section->data, data, section->length);
+	return 0;
+}
 
-	if (length != vm->state->vcpu_len)
-		return wrong_length(name, length, vm->state->vcpu_len, error);
-	aligned = malloc(length);
-	if (!aligned)
-		return ftd_fail(error, ENOMEM, "no memory to restore %s", name);
-	memcpy(aligned, data, length);
-	result = restore_vcpu(&vm->vcpus[index], aligned, error);
-	free(aligned);
-	return result;
+static const struct section *find_section(const struct ftd_vm *vm, const char *name)
+{
+	for (uint32_t i = 0; i < vm->state->section_count; i++)
+		if (strcmp(name, vm->state->sections[i].name) == 0)
+			return &vm->state->sections[i];
+	return NULL;
 }
 
 int ftd_vm_restore_section(ftd_vm *vm, const char *name, const void *data, uint64_t length, ftd_error *error)
 {
+	const struct section *section = find_section(vm, name);
+	void *aligned;
+	int result;
+
 	if (vm->running)
 		return ftd_fail(error, EBUSY, "the VM runs");
-	if (strcmp(name, "machine") == 0) {
-		struct machine_state machine;
+	if (!section)
+		return ftd_fail(error, EINVAL, "unknown section %.32s", name);
+	if (length != section->length)
+		return ftd_fail(error, EINVAL, "section %s has %lu bytes, not %u", name, length, section->length);
+	aligned = malloc(length);
+	if (!aligned)
+		return ftd_fail(error, ENOMEM, "no memory to restore %s", name);
+	memcpy(aligned, data, length);
+	result = restore_data(vm, section, aligned, error);
+	free(aligned);
+	return result;
+}
 
-		if (length != sizeof(machine))
-			return wrong_length(name, length, sizeof(machine), error);
-		memcpy(&machine, data, sizeof(machine));
-		return restore_machine(vm, &machine, error);
-	}
-	if (strcmp(name, "serial") == 0) {
-		if (length != sizeof(vm->serial))
-			return wrong_length(name, length, sizeof(vm->serial), error);
-		memcpy(&vm->serial, data, sizeof(vm->serial));
-		return 0;
-	}
-	if (strcmp(name, "console") == 0) {
-		struct console console;
-
-		if (length != sizeof(console))
-			return wrong_length(name, length, sizeof(console), error);
-		memcpy(&console, data, sizeof(console));
-		if (!console_valid(&console))
-			return ftd_fail(error, EINVAL, "the console's queues are malformed");
-		vm->console = console;
-		return 0;
-	}
-	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-		if (strcmp(name, vcpu_names[i]) == 0)
-			return restore_vcpu_section(vm, i, name, data, length, error);
-	}
-	return ftd_fail(error, EINVAL, "unknown section %.32s", name);
+const char *ftd_vm_section_name(ftd_vm *vm, uint32_t index)
+{
+	return index < vm->state->section_count ? vm->state->sections[index].name : NULL;
 }

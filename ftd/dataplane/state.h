@@ -4,9 +4,10 @@
  * one flat structure of fixed size. Sizes are known once the VM exists, so the
  * msgpack around the sections is written once; a capture only fills them in.
  *
- *   "machine"   struct machine_state: interrupt controllers, timer, clock
- *   "serial", "console"   struct serial, struct console (devices.h)
- *   "vcpu0" ... struct vcpu_state, the XSAVE area, struct kvm_msrs and its entries
+ *   "machine"          struct machine_state: interrupt controllers, timer, clock
+ *   "serial"           struct serial (devices.h)
+ *   "console", ...     struct virtio_state (virtio.h), of each virtio device that the machine has
+ *   "vcpu0", ...       struct vcpu_state, the XSAVE area, struct kvm_msrs and its entries
  */
 #ifndef FTD_STATE_H
 #define FTD_STATE_H

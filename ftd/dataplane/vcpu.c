@@ -221,22 +221,33 @@ static void handle_io(struct vcpu *vcpu)
 	pthread_mutex_unlock(&vm->devices);
 }
 
+/* The device whose window holds all of the access, or NULL. */
+static struct virtio_device *device_at(struct ftd_vm *vm, uint64_t gpa, uint32_t length)
+{
+	uint64_t window = (gpa - VIRTIO_BASE) / VIRTIO_WINDOW_SIZE;
+
+	if (gpa < VIRTIO_BASE || window >= VIRTIO_DEVICES || gpa % VIRTIO_WINDOW_SIZE + length > VIRTIO_WINDOW_SIZE ||
+	    !vm->virtio[window].kind)
+		return NULL;
+	return &vm->virtio[window];
+}
+
 static void handle_mmio(struct vcpu *vcpu)
 {
 	struct ftd_vm *vm = vcpu->vm;
 	struct kvm_run *run = vcpu->run;
-	uint64_t offset = run->mmio.phys_addr - CONSOLE_BASE;
-	bool console = run->mmio.phys_addr >= CONSOLE_BASE && offset < CONSOLE_SIZE && run->mmio.len == 4 &&
-		       offset % 4 == 0;
+	uint64_t offset = run->mmio.phys_addr % VIRTIO_WINDOW_SIZE;
+	struct virtio_device *device;
 	uint32_t value;
 
 	pthread_mutex_lock(&vm->devices);
+	device = device_at(vm, run->mmio.phys_addr, run->mmio.len);
 	if (run->mmio.is_write) {
 		memcpy(&value, run->mmio.data, sizeof(value));
-		if (console)
-			console_write(vm, offset, value);
+		if (device)
+			virtio_write(vm, device, offset, run->mmio.len, value);
 	} else {
-		value = console ? console_read(vm, offset) : 0;
+		value = device ? virtio_read(vm, device, offset, run->mmio.len) : 0;
 		memset(run->mmio.data, 0, sizeof(run->mmio.data));
 		memcpy(run->mmio.data, &value, sizeof(value));
 	}
@@ -419,6 +430,10 @@ int ftd_vm_run(ftd_vm *vm, ftd_error *error)
 		return ftd_fail(error, EBUSY, "the VM runs already, or has ended");
 	if (install_handler(error) < 0 || io_start(vm, error) < 0)
 		return -1;
+	pthread_mutex_lock(&vm->devices);
+	for (uint32_t i = 0; i < VIRTIO_DEVICES; i++)
+		virtio_resume(vm, &vm->virtio[i]);
+	pthread_mutex_unlock(&vm->devices);
 	/* Nobody runs before every thread has its timer. */
 	for (uint32_t i = 0; i < vm->vcpu_count; i++)
 		if (start_vcpu(&vm->vcpus[i], error) < 0)

@@ -230,6 +230,7 @@ ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error)
 	vm->memory_bytes = config->memory_bytes;
 	vm->pages = config->memory_bytes >> FTD_PAGE_SHIFT;
 	vm->vcpu_count = config->vcpus;
+	vm->virtio[VIRTIO_CONSOLE].kind = &console_kind;
 	vm->irqchip = config->irqchip;
 	vm->tracker = tracker_by_id(config->tracker);
 	vm->ring_entries = ring_entries_for(config);

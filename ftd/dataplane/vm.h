@@ -104,7 +104,7 @@ struct ftd_vm {
 
 	pthread_mutex_t devices;
 	struct serial serial;
-	struct console console;
+	struct virtio_device virtio[VIRTIO_DEVICES];
 	uint64_t *marked_bitmap;	/* pages written by the device model since the last harvest */
 	uint64_t marked[DEVICE_MARKS_MAX];
 	uint32_t marked_count;

@@ -128,6 +128,11 @@ class Machine:
             (self.node,) = _NODE.unpack(data)
             self._restored = True
 
+    @property
+    def sections(self) -> list[str]:
+        """Names of the sections of a state blob."""
+        return list(_SECTIONS)
+
     def capture(self) -> bytes:
         """The state blob of a guest that stands."""
         node = _NODE.pack(self.node)

@@ -8,7 +8,6 @@ from typing import Final
 
 from ftd.dataplane.core import Machine, host_trackers
 from ftd.dataplane.errors import DataplaneError
-from ftd.limits import VCPUS_MAX
 from ftd.protocol.state_blob import unpack_state
 from ftd.vm.microvm.boot import boot
 
@@ -25,8 +24,7 @@ _NEEDS: Final = {
     "bitmap": "it takes Linux 5.2 or newer",
 }
 STATE_BYTES_MAX: Final = 1 << 20
-# Interrupt controllers and clock before vCPUs: a restored LAPIC may raise what the IOAPIC must know of.
-_FIRST_SECTIONS: Final = ("machine", "serial", "console")
+SECTIONS_MAX: Final = 15
 
 
 def choose_tracker(wanted: str, memory_bytes: int, *, or_another: bool = False) -> str:
@@ -83,8 +81,8 @@ def restore(machine: Machine, state: bytes) -> None:
 
     Raises FrameRefused for a blob that is not one, DataplaneError for a state that KVM does not take.
     """
-    sections = unpack_state(state, len(_FIRST_SECTIONS) + VCPUS_MAX, STATE_BYTES_MAX)
-    names = [*_FIRST_SECTIONS, *(f"vcpu{index}" for index in range(machine.vcpus))]
+    sections = unpack_state(state, SECTIONS_MAX, STATE_BYTES_MAX)
+    names = machine.sections
     if set(names) != set(sections):
         missing, extra = sorted(set(names) - set(sections)), sorted(set(sections) - set(names))
         raise DataplaneError(22, f"the checkpoint lacks sections {missing} and has unknown ones {extra}")
