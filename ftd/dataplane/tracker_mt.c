@@ -27,7 +27,11 @@
 #define LIST_STEP 512u
 #define ENTRY_SPINS 1000000u
 
-static const struct share_rule rearm_rule = { .worth_from = 2048, .piece = 512 };
+/* With fewer entries, waking the others costs more than they save. */
+#define SHARED_FROM 2048u
+
+static const struct share_rule number_rule = { .worth_from = SHARED_FROM, .piece = 512 };
+static const struct share_rule each_rule = { .worth_from = 2, .piece = 1 };
 
 struct mt {
 	int fd;			/* -1: not begun */
@@ -142,9 +146,9 @@ static void mt_release(struct ftd_vm *vm)
 
 /* ---- harvest ---- */
 
-static int seal_list(struct mt *mt)
+static int seal_list(struct mt *mt, uint32_t flags)
 {
-	struct kvm_mt_prepare prepare = { .flags = KVM_MT_PREPARE_RELEASE };
+	struct kvm_mt_prepare prepare = { .flags = KVM_MT_PREPARE_RELEASE | flags };
 
 	if (ioctl(mt->fd, KVM_MT_PREPARE, &prepare) < 0)
 		return -errno;
@@ -177,7 +181,7 @@ static int sealed_page(const struct ftd_vm *vm, uint32_t index, uint64_t *page)
 static int mt_harvest(struct ftd_vm *vm, struct page_list *list)
 {
 	struct mt *mt = vm->mt;
-	int error = seal_list(mt);
+	int error = seal_list(mt, 0);
 
 	mt->fresh = mt->open.count;
 	for (uint32_t i = 0; i < mt->sealed_count && !error; i++) {
@@ -197,41 +201,52 @@ static int mt_harvest(struct ftd_vm *vm, struct page_list *list)
 /* ---- re-arm ---- */
 
 struct rearm {
-	uint64_t epoch, *entries;	/* entries NULL: a range of the sealed list */
+	struct kvm_mt_rearm what;
 	_Atomic int error;
 };
 
-static void rearm_piece(struct ftd_vm *vm, void *argument, uint32_t first, uint32_t n)
+static void rearm_one(struct ftd_vm *vm, struct rearm *rearm, struct kvm_mt_rearm piece)
 {
-	struct rearm *rearm = argument;
-	struct kvm_mt_rearm piece = { .count = n };
-
-	if (rearm->entries) {
-		piece.gfns = (uintptr_t)(rearm->entries + first);
-		piece.flags = KVM_MT_REARM_GFNS;
-	} else {
-		piece.epoch = rearm->epoch;
-		piece.start = first;
-	}
 	if (ioctl(vm->mt->fd, KVM_MT_REARM, &piece) < 0)
 		atomic_store(&rearm->error, -errno);
 }
 
+/* KVM deals the pages of the sealed list out, so that those of one page table are one thread's. */
+static void rearm_shares(struct ftd_vm *vm, void *argument, uint32_t first, uint32_t n)
+{
+	struct rearm *rearm = argument;
+	struct kvm_mt_rearm piece = rearm->what;
+
+	for (piece.start = first; piece.start < first + n; piece.start++)
+		rearm_one(vm, rearm, piece);
+}
+
 static int rearm_sealed(struct ftd_vm *vm)
 {
-	struct rearm rearm = { .epoch = vm->mt->epoch };
+	uint32_t shares = vm->mt->sealed_count >= SHARED_FROM ? vm->vcpu_count : 1;
+	struct rearm rearm = { .what = { .epoch = vm->mt->epoch, .count = shares, .flags = KVM_MT_REARM_SHARE } };
 
-	share_post(vm, rearm_rule, vm->mt->sealed_count, rearm_piece, &rearm);
+	share_post(vm, each_rule, shares, rearm_shares, &rearm);
 	return atomic_load(&rearm.error);
+}
+
+static void rearm_numbers(struct ftd_vm *vm, void *argument, uint32_t first, uint32_t n)
+{
+	struct rearm *rearm = argument;
+	struct kvm_mt_rearm piece = rearm->what;
+
+	piece.gfns += first * sizeof(uint64_t);
+	piece.count = n;
+	rearm_one(vm, rearm, piece);
 }
 
 static int rearm_by_number(struct ftd_vm *vm, const uint64_t *pages, uint32_t page_count)
 {
-	struct rearm rearm = { .entries = vm->mt->entries };
+	struct rearm rearm = { .what = { .gfns = (uintptr_t)vm->mt->entries, .flags = KVM_MT_REARM_GFNS } };
 
 	for (uint32_t i = 0; i < page_count; i++)
 		vm->mt->entries[i] = KVM_MT_ENTRY_MAKE(0, gfn_of(pages[i]));
-	share_post(vm, rearm_rule, page_count, rearm_piece, &rearm);
+	share_post(vm, number_rule, page_count, rearm_numbers, &rearm);
 	return atomic_load(&rearm.error);
 }
 
@@ -263,9 +278,10 @@ static int mt_rearm(struct ftd_vm *vm, const uint64_t *pages, uint32_t page_coun
 	return all_sealed ? rearm_sealed(vm) : rearm_by_number(vm, pages, page_count);
 }
 
+/* With all vCPUs out nothing is written before it is read: sealed and re-armed in one call. */
 static int mt_collect(struct ftd_vm *vm, struct sync_bitmap *bitmap)
 {
-	int error = seal_list(vm->mt);
+	int error = seal_list(vm->mt, KVM_MT_PREPARE_REARM);
 
 	for (uint32_t i = 0; i < vm->mt->sealed_count && !error; i++) {
 		uint64_t page;
@@ -274,7 +290,7 @@ static int mt_collect(struct ftd_vm *vm, struct sync_bitmap *bitmap)
 		if (!error && page != NO_PAGE)
 			sync_mark(bitmap, page / 64, 1ull << (page % 64));
 	}
-	return error ? error : rearm_sealed(vm);
+	return error;
 }
 
 const struct tracker tracker_mt = {

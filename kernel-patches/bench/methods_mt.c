@@ -54,14 +54,14 @@ static void read_mapped(const struct tracker *tracker, uint32_t half, uint32_t s
 	}
 }
 
+/* Sealed and armed again in one request: all vCPUs stand, so nothing is written before it is read. */
 void run_mt(struct tracker *tracker, struct harvest *harvest)
 {
-	struct kvm_mt_prepare sealed = mt_seal(tracker, 0);
+	struct kvm_mt_prepare sealed = mt_seal(tracker, KVM_MT_PREPARE_REARM);
 
 	read_mapped(tracker, sealed.list, 0, sealed.count, harvest);
 	harvest->count = sealed.count;
 	harvest->listed_ns = now_ns();
-	mt_rearm(tracker, sealed.epoch, 0, sealed.count);
 }
 
 void run_mt_fetch(struct tracker *tracker, struct harvest *harvest)
@@ -88,13 +88,20 @@ struct half {
 	struct harvest *harvest;
 };
 
+static void rearm_share(const struct tracker *tracker, uint64_t epoch, uint32_t share, uint32_t shares)
+{
+	struct kvm_mt_rearm rearm = { .epoch = epoch, .start = share, .count = shares, .flags = KVM_MT_REARM_SHARE };
+
+	checked_ioctl(tracker->mt_fd, KVM_MT_REARM, &rearm, "KVM_MT_REARM");
+}
+
 static void second_half(void *argument)
 {
 	const struct half *half = argument;
 	uint32_t start = half->sealed->count / 2, count = half->sealed->count - start;
 
 	read_mapped(half->tracker, half->sealed->list, start, count, half->harvest);
-	mt_rearm(half->tracker, half->sealed->epoch, start, count);
+	rearm_share(half->tracker, half->sealed->epoch, 1, 2);
 }
 
 void run_mt_two_threads(struct tracker *tracker, struct harvest *harvest)
@@ -106,6 +113,6 @@ void run_mt_two_threads(struct tracker *tracker, struct harvest *harvest)
 	read_mapped(tracker, sealed.list, 0, sealed.count / 2, harvest);
 	harvest->count = sealed.count;
 	harvest->listed_ns = now_ns();
-	mt_rearm(tracker, sealed.epoch, 0, sealed.count / 2);
+	rearm_share(tracker, sealed.epoch, 0, 2);
 	helper_finish();
 }

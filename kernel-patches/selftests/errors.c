@@ -182,8 +182,13 @@ static void rearm(void)
 	CHECK_ERR(mt_rearm(mt, sealed.epoch, 0, 11), EINVAL);
 	CHECK_ERR(mt_rearm(mt, sealed.epoch, 11, 1), EINVAL);
 	CHECK_ERR(mt_rearm(mt, sealed.epoch, 5, UINT32_MAX), EINVAL);
-	CHECK_ERR(rearm_with(mt, (struct kvm_mt_rearm){ .epoch = sealed.epoch, .count = 1, .flags = 2 }),
+	CHECK_ERR(rearm_with(mt, (struct kvm_mt_rearm){ .epoch = sealed.epoch, .count = 1, .flags = 4 }),
 		  EINVAL);
+	CHECK_ERR(mt_rearm_share(mt, sealed.epoch, 2, 2), EINVAL);
+	CHECK_ERR(mt_rearm_share(mt, sealed.epoch, 0, 0), EINVAL);
+	CHECK_ERR(mt_rearm_share(mt, sealed.epoch + 1, 0, 1), ESTALE);
+	CHECK_ERR(rearm_with(mt, (struct kvm_mt_rearm){ .gfns = address, .count = 1,
+							 .flags = KVM_MT_REARM_GFNS | KVM_MT_REARM_SHARE }), EINVAL);
 	CHECK_ERR(rearm_with(mt, (struct kvm_mt_rearm){ .epoch = sealed.epoch, .count = 1, .gfns = address }),
 		  EINVAL);
 	CHECK_ERR(rearm_with(mt, (struct kvm_mt_rearm){ .gfns = address, .count = 1, .epoch = 1,

@@ -89,6 +89,14 @@ int mt_rearm(int mt, u64 epoch, u32 start, u32 count)
 	return result < 0 ? result : (int)rearm.done;
 }
 
+int mt_rearm_share(int mt, u64 epoch, u32 share, u32 shares)
+{
+	struct kvm_mt_rearm rearm = { .epoch = epoch, .start = share, .count = shares, .flags = KVM_MT_REARM_SHARE };
+	int result = mt_ioctl(mt, KVM_MT_REARM, &rearm);
+
+	return result < 0 ? result : (int)rearm.done;
+}
+
 int mt_rearm_gfns(int mt, const u64 *gfns, u32 count)
 {
 	struct kvm_mt_rearm rearm = { .gfns = (uintptr_t)gfns, .count = count, .flags = KVM_MT_REARM_GFNS };

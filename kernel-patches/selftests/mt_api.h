@@ -26,6 +26,7 @@ int mt_fetch(int mt, u64 epoch, u32 start, u64 *gfns, u32 count);
 int mt_fetch_next(int mt, u64 epoch, u32 *start, u64 *gfns, u32 count);
 /* Both return how many frames were not armed before. */
 int mt_rearm(int mt, u64 epoch, u32 start, u32 count);
+int mt_rearm_share(int mt, u64 epoch, u32 share, u32 shares);
 int mt_rearm_gfns(int mt, const u64 *gfns, u32 count);
 int mt_threshold(int mt, u32 threshold);
 int mt_mark(int mt, const u64 *gfns, u32 count);

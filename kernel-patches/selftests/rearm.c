@@ -91,6 +91,7 @@ static void again_after_write(void)
 struct share {
 	u64 epoch;
 	u32 count;
+	u32 number;
 	u32 done;
 };
 
@@ -134,6 +135,69 @@ static void by_threads(void)
 		CHECK_EQ(done, all.n, "frames re-armed by all threads together");
 		expect_all_again();
 	}
+}
+
+static void *rearm_one_share(void *argument)
+{
+	struct share *share = argument;
+
+	share->done = CHECK_OK(mt_rearm_share(mt, share->epoch, share->number, THREADS));
+	return NULL;
+}
+
+/* One thread for each share; all of the list has to come out of it, once. */
+static void rearm_by_shares(u64 epoch, u32 expected)
+{
+	struct share shares[THREADS];
+	pthread_t threads[THREADS];
+	u32 done = 0;
+
+	for (u32 i = 0; i < THREADS; i++) {
+		shares[i] = (struct share){ .epoch = epoch, .number = i };
+		CHECK(!pthread_create(&threads[i], NULL, rearm_one_share, &shares[i]), "no thread");
+	}
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(threads[i], NULL);
+		done += shares[i].done;
+	}
+	CHECK_EQ(done, expected, "frames re-armed by all shares together");
+	CHECK_EQ(mt_rearm_share(mt, epoch, 0, 1), 0, "frames left for the only share");
+}
+
+static void by_shares(void)
+{
+	struct kvm_mt_prepare prepare;
+	struct list all;
+
+	setup();
+	for (int round = 0; round < 5; round++) {
+		write_pages(&vm->vcpus[0], &written, round);
+		all = seal(mt, 0, &prepare);
+		rearm_by_shares(prepare.epoch, all.n);
+		expect_all_again();
+	}
+	/* Fewer entries than shares. */
+	CHECK_OK(mt_mark(mt, written.v, 2));
+	CHECK_OK(mt_prepare(mt, 0, &prepare));
+	rearm_by_shares(prepare.epoch, 2);
+	CHECK_OK(mt_prepare(mt, 0, NULL));
+}
+
+static void while_sealing(void)
+{
+	struct kvm_mt_prepare prepare;
+	struct kvm_mt_status status;
+	struct list all, got;
+
+	setup();
+	write_pages(&vm->vcpus[0], &written, 1);
+	all = seal(mt, KVM_MT_PREPARE_REARM, &prepare);
+	got = list_user(&all);
+	list_expect("pages of a list that was re-armed while it was sealed", &got, &written);
+	CHECK_OK(mt_status(mt, &status));
+	CHECK_EQ(status.rearmed, all.n, "re-armed entries in the status");
+	CHECK_EQ(mt_rearm(mt, prepare.epoch, 0, all.n), 0, "frames left to re-arm");
+	expect_all_again();
 }
 
 static void by_gfns(void)
@@ -243,6 +307,12 @@ static void long_list_in_no_order(void)
 	all = harvest(mt);
 	list_expect("pages written between part and whole", &all, &some);
 	expect_all_again();
+
+	write_pages(&vm->vcpus[0], &written, 102);
+	all = seal(mt, 0, &prepare);
+	CHECK_EQ(mt_rearm(mt, prepare.epoch, 100, 1000), 1000, "frames of a part re-armed");
+	rearm_by_shares(prepare.epoch, all.n - 1000);
+	expect_all_again();
 }
 
 static const struct mt_test tests[] = {
@@ -250,6 +320,8 @@ static const struct mt_test tests[] = {
 	MT_TEST(twice, 30),
 	MT_TEST(again_after_write, 30),
 	MT_TEST(by_threads, 60),
+	MT_TEST(by_shares, 60),
+	MT_TEST(while_sealing, 30),
 	MT_TEST(by_gfns, 30),
 	MT_TEST(gfns_of_filling_list, 30),
 	MT_TEST(gfns_of_no_meaning, 30),

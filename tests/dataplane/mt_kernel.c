@@ -81,11 +81,17 @@ static int enable(const struct kvm_mt_enable *what)
 	return 0;
 }
 
+static void arm(uint64_t entry)
+{
+	CHECK(KVM_MT_ENTRY_AS(entry) == 0, "address space %lu", (unsigned long)KVM_MT_ENTRY_AS(entry));
+	mt_kernel.tracked[mt_number(page_of(KVM_MT_ENTRY_GFN(entry), mt_page(MT_PAGES)))] = false;
+}
+
 static int prepare(struct kvm_mt_prepare *what)
 {
 	struct mt_kernel *kernel = &mt_kernel;
 
-	CHECK(what->flags == KVM_MT_PREPARE_RELEASE, "flags");
+	CHECK((what->flags & ~KVM_MT_PREPARE_REARM) == KVM_MT_PREPARE_RELEASE, "flags");
 	if (!kernel->enabled)
 		return failed(ENXIO);
 	kernel->seals++;
@@ -96,34 +102,32 @@ static int prepare(struct kvm_mt_prepare *what)
 	kernel->filling ^= 1;
 	kernel->count = 0;
 	memset(list_of(kernel->filling), 0, kernel->max * sizeof(uint64_t));
+	for (uint32_t i = 0; (what->flags & KVM_MT_PREPARE_REARM) && i < what->count; i++)
+		arm(list_of(what->list)[i]);
 	return 0;
-}
-
-static void arm(uint64_t entry)
-{
-	CHECK(KVM_MT_ENTRY_AS(entry) == 0, "address space %lu", (unsigned long)KVM_MT_ENTRY_AS(entry));
-	mt_kernel.tracked[mt_number(page_of(KVM_MT_ENTRY_GFN(entry), mt_page(MT_PAGES)))] = false;
 }
 
 static int rearm(struct kvm_mt_rearm *what)
 {
 	struct mt_kernel *kernel = &mt_kernel;
 	const uint64_t *entries = (const uint64_t *)(uintptr_t)what->gfns;
+	uint32_t first = 0, step = 1, end = what->count;
 
 	kernel->rearms++;
 	if (what->flags & KVM_MT_REARM_GFNS) {
 		CHECK(!what->epoch && !what->start && what->count, "by number");
 	} else {
-		CHECK(!what->gfns && what->count, "by range");
+		CHECK(what->flags == KVM_MT_REARM_SHARE && !what->gfns && what->start < what->count, "by share");
 		if (what->epoch != kernel->epoch - 1)
 			return failed(ESTALE);
-		if (what->start + what->count > kernel->sealed_count)
-			return failed(EINVAL);
-		entries = list_of(kernel->filling ^ 1) + what->start;
+		entries = list_of(kernel->filling ^ 1);
+		first = what->start;
+		step = what->count;
+		end = kernel->sealed_count;
 	}
-	for (uint32_t i = 0; i < what->count; i++)
+	what->done = 0;
+	for (uint32_t i = first; i < end; i += step, what->done++)
 		arm(entries[i]);
-	what->done = what->count;
 	return 0;
 }
 

@@ -36,7 +36,7 @@ PLANTS = [
         *("the page after a dirty one is overlooked", "tracker_bitmap.c"),
         "\t\t\tword &= word - 1;",
         "\t\t\tword &= word - 1, word &= word - 1;",
-        "switch_over(pairs.Setup())",
+        "switch_over(pairs.Setup(), hops=8)",
         "pages differ",
     ),
     Plant(

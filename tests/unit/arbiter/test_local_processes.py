@@ -109,6 +109,6 @@ async def test_frozen_lock_holder_makes_the_arbiter_unreachable_in_time(spawn: S
     began = time.monotonic()
     with pytest.raises(ArbiterUnreachable, match="lock was held by another process for 200 ms"):
         await LocalArbiter(tmp_path, lock_timeout_ms=200).claim(VM, 0, "alpha", b"alpha claims it.")
-    assert 0.2 <= time.monotonic() - began < 1.5
+    assert 0.2 <= time.monotonic() - began < 20
     frozen.send_signal(signal.SIGCONT)
     assert answer(frozen) == "won 1 beta"

@@ -48,13 +48,16 @@ struct kvm_mt_enable {
  * writable, and are not reported until they are re-armed by their number.
  * Without this flag such frames make the request fail with EBUSY.
  */
-#define KVM_MT_PREPARE_RELEASE		(1U << 0)
+#define KVM_MT_PREPARE_RELEASE		(1U << 1)
 
 /* More frames were written than the list holds. Sticks until disabled. */
 #define KVM_MT_STATUS_OVERFLOW		(1U << 0)
 /* Only in kvm_mt_status.flags. */
 #define KVM_MT_STATUS_ENABLED		(1U << 1)
 #define KVM_MT_STATUS_THRESHOLD		(1U << 2)
+
+/* All frames of the list are re-armed as soon as it is sealed, as by KVM_MT_REARM: one request a checkpoint. */
+#define KVM_MT_PREPARE_REARM		(1U << 0)
 
 /* Seals the list being filled and starts the next one. All fields but flags are returned. */
 struct kvm_mt_prepare {
@@ -81,6 +84,12 @@ struct kvm_mt_fetch {
 
 /* gfns is the user address of count entries, of any list or released; start must be 0. */
 #define KVM_MT_REARM_GFNS		(1U << 0)
+
+/*
+ * Instead of a range, share number start of count shares of the whole list:
+ * for count threads, one each. KVM divides the list so that they do not meet.
+ */
+#define KVM_MT_REARM_SHARE		(1U << 1)
 
 /*
  * Re-arms entries [start, start + count) of the sealed list, or those given:
