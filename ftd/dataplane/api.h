@@ -32,6 +32,7 @@ typedef struct ftd_counters {
 	uint64_t hot_pages, hot_shipped, hot_unchanged, hot_cooled;
 	uint64_t output_bytes_produced, output_bytes_released, output_bytes_dropped;
 	uint64_t input_bytes;
+	uint64_t net_sent, net_sent_dropped, net_received, net_received_dropped;	/* frames */
 	uint64_t doubts;			/* gaps after which output waited for a fresh echo */
 	uint64_t heartbeats_sent, heartbeats_received;
 	uint64_t harvest_ns, copy_ns, rearm_ns, capture_ns;	/* sums over all epochs */
@@ -69,6 +70,8 @@ typedef struct ftd_vm_config {
 	uint32_t irqchip;		/* 0: none; 1: PIC, IOAPIC, LAPIC, PIT in the kernel */
 	uint32_t tracker;		/* FTD_TRACKER_* */
 	uint32_t epoch_pages_max;	/* ring size follows from it */
+	uint16_t mtu;			/* of the network device; 0: the machine has none */
+	unsigned char mac[6];
 } ftd_vm_config;
 
 ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error);
@@ -89,6 +92,15 @@ void ftd_vm_kill(ftd_vm *vm);		/* for ever: no guest instruction and no output a
 int ftd_vm_console_listen(ftd_vm *vm, int fd, ftd_error *error);
 /* Takes over a file descriptor that gets what the guest sends on its serial port, once it may leave. */
 int ftd_vm_serial_sink(ftd_vm *vm, int fd, ftd_error *error);
+/*
+ * Takes over a tap, without packet information or virtio header. What waits in it
+ * is dropped. Before ftd_vm_run only.
+ */
+int ftd_vm_net_attach(ftd_vm *vm, int fd, ftd_error *error);
+/* One Ethernet frame, as if the guest had sent it: it passes the output gate in its turn. Runs only. */
+int ftd_vm_net_send(ftd_vm *vm, const void *frame, uint32_t length, ftd_error *error);
+/* The guest's own addresses as far as they are known, zeroes for the rest: 4 of 4 bytes, 8 of 16 bytes. */
+void ftd_vm_net_addresses(ftd_vm *vm, unsigned char *ipv4, unsigned char *ipv6);
 ftd_counters *ftd_vm_counters(ftd_vm *vm);
 int ftd_vm_event_fd(ftd_vm *vm);	/* readable while events wait */
 int ftd_vm_next_event(ftd_vm *vm, ftd_event *event);	/* 1: one was taken, 0: none */

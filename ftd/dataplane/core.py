@@ -22,6 +22,9 @@ TRACKER_IDS: Final = {
     "bitmap": lib.FTD_TRACKER_BITMAP,
     "mt": lib.FTD_TRACKER_MT,
 }
+MAC_BYTES: Final = 6
+NET_IPV4_MAX: Final = 4
+NET_IPV6_MAX: Final = 8
 LEAVE_ACK: Final = 10
 HANDOVER_DONE: Final = 12
 _HISTOGRAMS: Final = {"pause_ns": "pause_hist", "ack_ns": "ack_hist", "harvest_ns": "harvest_hist"}
@@ -49,6 +52,14 @@ class CycleConfig:
     epochs_in_flight: int
     hot_pages_max: int
     run_min_ns: int = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetDevice:
+    """A network device: 6 bytes of address, and the longest packet in bytes."""
+
+    mac: bytes
+    mtu: int
 
 
 def host_trackers(path: str = "/dev/kvm") -> frozenset[str]:
@@ -86,7 +97,14 @@ class Machine:
     """A KVM virtual machine: memory, vCPUs, devices. Not started when it is made."""
 
     def __init__(
-        self, *, memory_bytes: int, vcpus: int, irqchip: bool, tracker: str, epoch_pages_max: int
+        self,
+        *,
+        memory_bytes: int,
+        vcpus: int,
+        irqchip: bool,
+        tracker: str,
+        epoch_pages_max: int,
+        net: NetDevice | None = None,
     ) -> None:
         self._error = ffi.new("ftd_error *")
         config = ffi.new(
@@ -99,6 +117,10 @@ class Machine:
                 "epoch_pages_max": epoch_pages_max,
             },
         )
+        if net is not None:
+            if len(net.mac) != MAC_BYTES:
+                raise ValueError(f"a MAC has {MAC_BYTES} bytes, not {len(net.mac)}")
+            config.mac, config.mtu = net.mac, net.mtu
         self._vm = _check(lib.ftd_vm_create(config, self._error), self._error)
         self._counters = lib.ftd_vm_counters(self._vm)
         self.memory_bytes = memory_bytes
@@ -178,6 +200,23 @@ class Machine:
     def serial_sink(self, fd: int) -> None:
         """Takes a file descriptor over for the serial port's output. While the machine runs."""
         _check(lib.ftd_vm_serial_sink(self._handle(), fd, self._error), self._error)
+
+    def net_attach(self, fd: int) -> None:
+        """Takes a tap over for the network device, and drops what waits in it. Before run() only."""
+        _check(lib.ftd_vm_net_attach(self._handle(), fd, self._error), self._error)
+
+    def net_send(self, frame: bytes) -> None:
+        """One frame as if the guest had sent it: it passes the output gate. While the machine runs."""
+        error = ffi.new("ftd_error *")  # its own: another call may be waiting in a thread
+        _check(lib.ftd_vm_net_send(self._handle(), ffi.from_buffer(frame), len(frame), error), error)
+
+    def net_addresses(self) -> list[bytes]:
+        """The guest's own addresses as far as it has shown them: 4 bytes each for IPv4, 16 for IPv6."""
+        ipv4, ipv6 = bytearray(4 * NET_IPV4_MAX), bytearray(16 * NET_IPV6_MAX)
+        lib.ftd_vm_net_addresses(self._handle(), ffi.from_buffer(ipv4), ffi.from_buffer(ipv6))
+        found = [bytes(ipv4[at : at + 4]) for at in range(0, len(ipv4), 4)]
+        found += [bytes(ipv6[at : at + 16]) for at in range(0, len(ipv6), 16)]
+        return [address for address in found if any(address)]
 
     def take_events(self) -> list[Event]:
         """All news since the last call, oldest first."""

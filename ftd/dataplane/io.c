@@ -9,6 +9,7 @@
 
 #include "fault.h"
 #include "primary.h"
+#include "tap.h"
 #include "threads.h"
 #include "vm.h"
 
@@ -16,7 +17,7 @@
 #define DOUBT_RETRY_MS 2
 #define INPUT_RETRY_MS 1
 
-enum { TOKEN_WAKE, TOKEN_LISTENER, TOKEN_CLIENT, TOKEN_LINK };
+enum { TOKEN_WAKE, TOKEN_LISTENER, TOKEN_CLIENT, TOKEN_LINK, TOKEN_TAP };
 
 enum { CHANGE_LINK, CHANGE_LISTENER, CHANGE_SERIAL };
 
@@ -39,6 +40,9 @@ struct io {
 	struct io_change change;
 	bool change_wanted;
 	struct ftd_primary *link;
+	struct tap *tap;	/* NULL: no network device */
+	bool tap_readable;
+	bool again;		/* more may leave than one turn let go */
 
 	char input[INPUT_BYTES];
 	size_t input_at, input_len;
@@ -134,7 +138,10 @@ static void release_output(struct io *io)
 	struct ftd_vm *vm = io->vm;
 	bool blocked = false, released = false;
 
-	for (int id = 0; id < OUTPUT_CHANNELS; id++) {
+	io->again = false;
+	if (io->tap)
+		released = tap_release(vm, io->tap, &io->again);
+	for (int id = 0; id < OUTPUT_NET; id++) {
 		struct output_channel *channel = &vm->output.channels[id];
 		const char *data;
 		size_t ready;
@@ -156,6 +163,8 @@ static void release_output(struct io *io)
 		pthread_mutex_lock(&vm->devices);
 		if (vm->transmit_waits)
 			console_transmit(vm);
+		if (vm->net.transmit_waits)
+			net_transmit(vm);
 		pthread_mutex_unlock(&vm->devices);
 	}
 }
@@ -188,6 +197,30 @@ static void read_client(struct io *io)
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		drop_client(io);
 	}
+}
+
+static void watch_tap(struct io *io, bool wanted)
+{
+	if (io->tap->fd < 0 || io->tap->watched == wanted)
+		return;
+	io->tap->watched = wanted;
+	watch(io, io->tap->fd, wanted ? EPOLLIN : 0, TOKEN_TAP);
+}
+
+static void feed_net(struct io *io)
+{
+	struct ftd_vm *vm = io->vm;
+
+	if (!io->tap)
+		return;
+	if (atomic_exchange(&vm->net.marks_short, false)) {
+		pthread_mutex_lock(&vm->devices);
+		net_transmit(vm);
+		pthread_mutex_unlock(&vm->devices);
+	}
+	if (io->tap_readable || io->tap->next < io->tap->count)
+		watch_tap(io, tap_receive(vm, io->tap));
+	io->tap_readable = false;
 }
 
 static void replace_link(struct io *io, struct ftd_primary *link)
@@ -252,6 +285,12 @@ static void handle(struct io *io, const struct epoll_event *event)
 	case TOKEN_LINK:
 		read_link(io);
 		break;
+	case TOKEN_TAP:
+		if (event->events & EPOLLERR)
+			tap_lost(io->tap);
+		else
+			io->tap_readable = true;
+		break;
 	default:
 		break;	/* TOKEN_WAKE was for the loop */
 	}
@@ -273,8 +312,11 @@ static void rearm_wake(struct io *io)
 
 static int next_timeout_ms(struct io *io)
 {
-	if (io->input_at < io->input_len)
-		return INPUT_RETRY_MS;	/* a guest that polls does not tell when it has buffers again */
+	if (io->again)
+		return 0;
+	/* A guest that polls does not tell when it has buffers again; nor does a harvest, that pages can be marked again. */
+	if (io->input_at < io->input_len || atomic_load(&io->vm->net.marks_short))
+		return INPUT_RETRY_MS;
 	return atomic_load(&io->vm->output.doubt_since_ns) ? DOUBT_RETRY_MS : -1;
 }
 
@@ -292,6 +334,7 @@ static void *io_main(void *argument)
 		for (int i = 0; i < n; i++)
 			handle(io, &events[i]);
 		feed_guest(io);
+		feed_net(io);
 		if (io->input_at == io->input_len)
 			watch_client(io, io->client_events | EPOLLIN);
 		release_output(io);
@@ -308,6 +351,7 @@ static void free_io(struct io *io)
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	tap_close(io->tap);
 	pthread_mutex_destroy(&io->lock);
 	pthread_cond_destroy(&io->taken);
 	free(io);
@@ -326,12 +370,16 @@ int io_start(struct ftd_vm *vm, ftd_error *error)
 	pthread_cond_init(&io->taken, NULL);
 	io->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	io->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (io->epoll_fd < 0 || io->wake_fd < 0) {
-		result = ftd_fail(error, errno, "making epoll and event descriptors: %s", strerror(errno));
+	if (vm->virtio[VIRTIO_NET].kind)
+		io->tap = tap_open(vm);
+	if (io->epoll_fd < 0 || io->wake_fd < 0 || (vm->virtio[VIRTIO_NET].kind && !io->tap)) {
+		result = ftd_fail(error, errno, "making what the io thread needs: %s", strerror(errno));
 		free_io(io);
 		return result;
 	}
 	watch(io, io->wake_fd, EPOLLIN, TOKEN_WAKE);
+	if (io->tap)
+		watch_tap(io, true);
 	result = thread_start(&io->thread, "io", io_main, io, &io->tid);
 	if (result) {
 		free_io(io);

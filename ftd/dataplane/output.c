@@ -18,17 +18,28 @@ void output_close(struct output *output)
 		release_pages(output->channels[i].ring, OUTPUT_RING_BYTES);
 }
 
-size_t output_append(struct output_channel *channel, const void *data, size_t length)
+void output_put(struct output_channel *channel, size_t offset, const void *data, size_t length)
 {
 	uint64_t head = atomic_load_explicit(&channel->head, memory_order_relaxed);
-	size_t at = head % OUTPUT_RING_BYTES, first;
+	size_t at = (head + offset) % OUTPUT_RING_BYTES, first = min_u64(length, OUTPUT_RING_BYTES - at);
 
-	length = min_u64(length, output_room(channel));
-	first = min_u64(length, OUTPUT_RING_BYTES - at);
 	memcpy(channel->ring + at, data, first);
 	memcpy(channel->ring, (const char *)data + first, length - first);
+}
+
+void output_publish(struct output_channel *channel, size_t length)
+{
+	uint64_t head = atomic_load_explicit(&channel->head, memory_order_relaxed);
+
 	/* Release: whoever sees the new head sees the bytes. */
 	atomic_store_explicit(&channel->head, head + length, memory_order_release);
+}
+
+size_t output_append(struct output_channel *channel, const void *data, size_t length)
+{
+	length = min_u64(length, output_room(channel));
+	output_put(channel, 0, data, length);
+	output_publish(channel, length);
 	return length;
 }
 
@@ -98,16 +109,34 @@ static uint64_t may_leave_until(struct output *output, struct output_channel *ch
 					      atomic_load_explicit(&channel->limit, memory_order_acquire);
 }
 
-size_t output_ready(struct output *output, struct output_channel *channel, const char **data)
+size_t output_ready_total(struct output *output, struct output_channel *channel)
 {
 	uint64_t tail = atomic_load_explicit(&channel->tail, memory_order_relaxed);
 	uint64_t until = may_leave_until(output, channel);
-	size_t at = tail % OUTPUT_RING_BYTES;
 
 	if (until <= tail || atomic_load(&output->shut) || in_doubt(output))
 		return 0;
-	*data = channel->ring + at;
-	return min_u64(until - tail, OUTPUT_RING_BYTES - at);
+	return until - tail;
+}
+
+int output_pieces(struct output_channel *channel, size_t offset, size_t length, struct iovec pieces[2])
+{
+	uint64_t tail = atomic_load_explicit(&channel->tail, memory_order_relaxed);
+	size_t at = (tail + offset) % OUTPUT_RING_BYTES, first = min_u64(length, OUTPUT_RING_BYTES - at);
+
+	pieces[0] = (struct iovec){ .iov_base = channel->ring + at, .iov_len = first };
+	pieces[1] = (struct iovec){ .iov_base = channel->ring, .iov_len = length - first };
+	return length > first ? 2 : 1;
+}
+
+size_t output_ready(struct output *output, struct output_channel *channel, const char **data)
+{
+	struct iovec pieces[2];
+	size_t total = output_ready_total(output, channel);
+
+	output_pieces(channel, 0, total, pieces);
+	*data = pieces[0].iov_base;
+	return pieces[0].iov_len;
 }
 
 void output_consumed(struct output_channel *channel, size_t length)

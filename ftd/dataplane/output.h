@@ -11,12 +11,14 @@
 #ifndef FTD_OUTPUT_H
 #define FTD_OUTPUT_H
 
+#include <sys/uio.h>
+
 #include "base.h"
 
 #define OUTPUT_RING_BYTES (1u << 18)
 #define EPOCH_MARKS 64	/* more than epochs can be in flight */
 
-enum output_channel_id { OUTPUT_CONSOLE, OUTPUT_SERIAL, OUTPUT_CHANNELS };
+enum output_channel_id { OUTPUT_CONSOLE, OUTPUT_SERIAL, OUTPUT_NET, OUTPUT_CHANNELS };
 
 struct output_channel {
 	char *ring;
@@ -43,6 +45,12 @@ void output_close(struct output *output);
 
 /* Appends as much as fits and returns how much that was. vm->devices is held. */
 size_t output_append(struct output_channel *channel, const void *data, size_t length);
+/*
+ * In two steps, for what must be seen whole or not at all: puts bytes behind
+ * the head, for which there must be room, then moves the head past them.
+ */
+void output_put(struct output_channel *channel, size_t offset, const void *data, size_t length);
+void output_publish(struct output_channel *channel, size_t length);
 static inline size_t output_room(struct output_channel *channel)
 {
 	return OUTPUT_RING_BYTES - (size_t)(atomic_load_explicit(&channel->head, memory_order_relaxed) -
@@ -56,6 +64,9 @@ void output_ungate(struct output *output);	/* all that is held may leave */
 
 /* Contiguous bytes that may leave now; 0 while the gate is shut or in doubt. io thread. */
 size_t output_ready(struct output *output, struct output_channel *channel, const char **data);
+/* All bytes that may leave now; and where `length` of them lie, `offset` from the oldest on: 1 or 2 pieces. io thread. */
+size_t output_ready_total(struct output *output, struct output_channel *channel);
+int output_pieces(struct output_channel *channel, size_t offset, size_t length, struct iovec pieces[2]);
 void output_consumed(struct output_channel *channel, size_t length);
 /* Nothing that may leave is left. io thread. */
 bool output_drained(struct output *output);

@@ -113,6 +113,8 @@ static void lay_out(struct ftd_vm *vm)
 		if (vm->virtio[i].kind)
 			add_section(state, vm->virtio[i].kind->name, &vm->virtio[i].state,
 				    sizeof(vm->virtio[i].state));
+	if (vm->virtio[VIRTIO_NET].kind)
+		add_section(state, "net_addresses", &vm->net.addresses, sizeof(vm->net.addresses));
 	for (uint32_t i = 0; i < vm->vcpu_count; i++) {
 		snprintf(state->vcpu_names[i], VCPU_NAME_LEN, "vcpu%u", i % VCPUS_MAX);
 		add_section(state, state->vcpu_names[i], section_of(vm, i), state->vcpu_len);

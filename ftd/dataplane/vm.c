@@ -9,6 +9,7 @@
 
 #include "io.h"
 #include "memory_map.h"
+#include "tap.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -157,6 +158,8 @@ static int check_config(const ftd_vm_config *config, ftd_error *error)
 		return ftd_fail(error, EINVAL, "guest memory must be a multiple of 2 MiB");
 	if (config->vcpus < 1 || config->vcpus > VCPUS_MAX)
 		return ftd_fail(error, EINVAL, "1 to %d vCPUs are possible, not %u", VCPUS_MAX, config->vcpus);
+	if (config->mtu > NET_MTU_MAX)
+		return ftd_fail(error, EINVAL, "an MTU is at most %u, not %u", NET_MTU_MAX, config->mtu);
 	if (!tracker_by_id(config->tracker))
 		return ftd_fail(error, EINVAL, "no tracker has the number %u", config->tracker);
 	return 0;
@@ -222,7 +225,7 @@ ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error)
 		ftd_fail(error, ENOMEM, "no memory for a VM");
 		return NULL;
 	}
-	vm->kvm_fd = vm->fd = vm->memory_fd = vm->events.fd = -1;
+	vm->kvm_fd = vm->fd = vm->memory_fd = vm->events.fd = vm->net.tap_fd = -1;
 	for (uint32_t i = 0; i < VCPUS_MAX; i++) {
 		vm->vcpus[i].fd = -1;
 		atomic_store(&vm->vcpus[i].processor, -1);
@@ -231,6 +234,8 @@ ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error)
 	vm->pages = config->memory_bytes >> FTD_PAGE_SHIFT;
 	vm->vcpu_count = config->vcpus;
 	vm->virtio[VIRTIO_CONSOLE].kind = &console_kind;
+	if (config->mtu)
+		tap_make_device(vm, config);
 	vm->irqchip = config->irqchip;
 	vm->tracker = tracker_by_id(config->tracker);
 	vm->ring_entries = ring_entries_for(config);
@@ -270,6 +275,7 @@ void ftd_vm_destroy(ftd_vm *vm)
 	release_pages(vm->marked_bitmap, (vm->pages + 63) / 64 * 8);
 	release_pages(vm->counters, sizeof(*vm->counters));
 	events_close(&vm->events);
+	close_fd(vm->net.tap_fd);
 	close_fd(vm->memory_fd);
 	close_fd(vm->fd);
 	close_fd(vm->kvm_fd);

@@ -19,6 +19,7 @@
 #include "base.h"
 #include "devices.h"
 #include "events.h"
+#include "net.h"
 #include "output.h"
 #include "share.h"
 #include "state.h"
@@ -110,6 +111,7 @@ struct ftd_vm {
 	uint32_t marked_count;
 	bool marking;
 	bool transmit_waits;	/* the guest's output did not fit the ring */
+	struct net net;
 
 	struct output output;
 	struct io *io;

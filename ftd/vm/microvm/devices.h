@@ -18,8 +18,9 @@
 
 /* The windows of the virtio devices lie one after the other from here on. */
 #define VIRTIO_BASE 0xd0000000ull
-enum virtio_device_id { VIRTIO_CONSOLE, VIRTIO_DEVICES };
+enum virtio_device_id { VIRTIO_CONSOLE, VIRTIO_NET, VIRTIO_DISK, VIRTIO_DEVICES };
 #define CONSOLE_IRQ 16
+#define NET_IRQ 17
 
 /* 16550 without FIFO timing: what is written leaves, what is read was never sent. */
 struct serial {
@@ -28,6 +29,8 @@ struct serial {
 
 void serial_write(struct ftd_vm *vm, uint16_t port, uint8_t value);
 uint8_t serial_read(struct ftd_vm *vm, uint16_t port);
+
+extern const struct virtio_kind net_kind;	/* net.h */
 
 extern const struct virtio_kind console_kind;
 /* Moves what the guest queued into the output ring, as far as there is room. */

@@ -43,12 +43,6 @@ void virtio_interrupt(struct ftd_vm *vm, struct virtio_device *device, uint32_t 
 	set_line(vm, device);
 }
 
-void virtio_resume(struct ftd_vm *vm, struct virtio_device *device)
-{
-	if (device->kind && device->state.interrupt_status)
-		set_line(vm, device);
-}
-
 /* ---- queues ---- */
 
 static bool well_formed(const struct virtio_kind *kind, const struct virtqueue *queue)
@@ -209,6 +203,17 @@ void virtio_give_back(struct ftd_vm *vm, struct virtio_device *device, uint32_t 
 	queue->next_avail++;
 	/* Release: the guest that sees the index sees the element and the data. */
 	__atomic_store_n(&used->idx, queue->next_used, __ATOMIC_RELEASE);
+}
+
+void virtio_resume(struct ftd_vm *vm, struct virtio_device *device)
+{
+	if (!device->kind)
+		return;
+	if (device->state.interrupt_status)
+		set_line(vm, device);
+	for (uint32_t i = 0; i < device->kind->queues; i++)
+		if (virtio_ready(device, i) && device->kind->notify)
+			device->kind->notify(vm, i);
 }
 
 /* ---- registers ---- */

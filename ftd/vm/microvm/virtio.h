@@ -101,7 +101,10 @@ void virtio_give_back(struct ftd_vm *vm, struct virtio_device *device, uint32_t 
 		      uint32_t written);
 /* After one or more chains were given back: tells the driver, unless it does not want to know. */
 void virtio_interrupt(struct ftd_vm *vm, struct virtio_device *device, uint32_t queue);
-/* Before a restored machine runs: an interrupt that the driver has not acknowledged is raised again. */
+/*
+ * Before a restored machine runs: an interrupt that the driver has not acknowledged is raised again, and chains
+ * that the checkpoint found waiting are looked at: the driver has told of them already.
+ */
 void virtio_resume(struct ftd_vm *vm, struct virtio_device *device);
 
 #endif
