@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import asdict, fields, replace
 
-from ftd import limits
+from ftd import config_net, limits
 from ftd.config_reader import read_toml
 from ftd.config_schema import (
     ArbiterSection,
@@ -21,7 +21,7 @@ from ftd.config_schema import (
     VmFile,
 )
 from ftd.errors import ConfigError
-from ftd.protocol.control import Tracker
+from ftd.protocol.control import NetSpec, Tracker
 
 GUEST_IMAGES: Final = Path(__file__).parent / "vm/microvm/guests"
 ARBITER_FILES: Final = ("ca_file", "cert_file", "key_file")
@@ -50,6 +50,11 @@ class Address:
         return cls(host[1:-1] if bracketed else host, int(port))
 
 
+def vm_id_of(name: str) -> bytes:
+    """Follows from the name, so that both hosts agree on it without having met."""
+    return uuid.uuid5(VM_ID_NAMESPACE, name).bytes
+
+
 @dataclass(frozen=True, slots=True)
 class VmConfig:
     """One VM as both of its hosts know it; paths are resolved, the host's defaults are filled in."""
@@ -64,12 +69,13 @@ class VmConfig:
     image: Path
     args: tuple[int, ...]
     console: str | None
+    net: NetSpec | None
     replication: ReplicationSection
 
     @property
     def vm_id(self) -> bytes:
-        """Follows from the name, so that both hosts agree on it without having met."""
-        return uuid.uuid5(VM_ID_NAMESPACE, self.name).bytes
+        """What the VM is known by beyond names."""
+        return vm_id_of(self.name)
 
     def image_sha256(self) -> bytes:
         """Digest of the image as it is now. Raises ConfigError when it cannot be read."""
@@ -131,6 +137,7 @@ def load(path: Path) -> Config:
     )
     for vm in config.vms.values():
         _check_vm(config, vm)
+    config_net.check_distinct((vm.path, vm.net) for vm in config.vms.values())
     return config
 
 
@@ -165,6 +172,7 @@ def _resolve_vm(path: Path, vm: VmFile, file: HostFile) -> VmConfig:
         image=_image_path(path, vm.guest.image),
         args=tuple(vm.guest.args),
         console=_console(path, vm.console.listen, file.host.runtime_dir) if vm.console else None,
+        net=config_net.resolve(path, vm.net, vm.name, vm_id_of(vm.name)) if vm.net else None,
         replication=replication,
     )
 

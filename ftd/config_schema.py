@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ftd import limits
-from ftd.protocol.control import GuestArg, LogLevel, Name, Tracker
+from ftd.protocol.control import GuestArg, Interface, LogLevel, Name, Tracker
 
 CheckpointRate = Annotated[int, Meta(ge=1, le=limits.CHECKPOINT_RATE_HZ_MAX)]
 EpochPages = Annotated[int, Meta(ge=limits.EPOCH_PAGES_MIN, le=limits.EPOCH_PAGES_MAX)]
@@ -132,6 +132,17 @@ class ConsoleSection(Section, frozen=True, kw_only=True):
     """`unix:/path` or `tcp:address:port`."""
 
 
+class NetSection(Section, frozen=True, kw_only=True):
+    """`[net]`"""
+
+    bridge: Interface
+    create_bridge: bool = False
+    """Make the bridge if there is none, and remove it with its last tap."""
+    tap: Interface | None = None
+    mac: Text | None = None
+    mtu: Annotated[int, Meta(ge=limits.MTU_MIN, le=limits.MTU_MAX)] = 1500
+
+
 class VmFile(Section, frozen=True, kw_only=True):
     """One file of vm_dir."""
 
@@ -144,4 +155,5 @@ class VmFile(Section, frozen=True, kw_only=True):
     tracker: Tracker = "auto"
     guest: GuestSection = GuestSection()
     console: ConsoleSection | None = None
+    net: NetSection | None = None
     replication: ReplicationOverrides = ReplicationOverrides()

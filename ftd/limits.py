@@ -28,6 +28,10 @@ MEMORY_MIB_MAX: Final = 4 << 20
 VCPUS_MAX: Final = 8
 GUEST_ARGS_MAX: Final = 8
 
+# Network. IPv6 asks for 1280; the data plane has room for a frame of 9000 (NET_MTU_MAX in net.h).
+MTU_MIN: Final = 1280
+MTU_MAX: Final = 9000
+
 # Epochs. An arena must hold what one vCPU may dirty before it is made to exit, hence the minimum; the maximum
 # keeps a frame's 32-bit page length (pages * 4096) far from its end.
 EPOCH_PAGES_MIN: Final = 64

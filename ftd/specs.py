@@ -28,6 +28,7 @@ def active_spec(config: Config, vm: VmConfig, socket_path: str, *, force: bool) 
         tracker=vm.tracker,
         guest=GuestSpec(image=str(vm.image), image_sha256=vm.image_sha256(), args=list(vm.args)),
         console=vm.console,
+        net=vm.net,
         checkpoint_rate_hz=replication.checkpoint_rate_hz,
         epoch_pages_max=replication.epoch_pages_max,
         parts_max=replication.parts_max,
@@ -90,6 +91,8 @@ def guest_shape(spec: WorkerSpec) -> GuestShape:
         irqchip=spec.irqchip,
         image_sha256=spec.guest.image_sha256,
         args=spec.guest.args,
+        mac=spec.net.mac if spec.net else None,
+        mtu=spec.net.mtu if spec.net else 0,
     )
 
 
@@ -101,8 +104,14 @@ def shape_differences(theirs: GuestShape, ours: GuestShape) -> list[str]:
         ("irqchip", theirs.irqchip, ours.irqchip),
         ("guest.image (sha256)", theirs.image_sha256.hex()[:16], ours.image_sha256.hex()[:16]),
         ("guest.args", theirs.args, ours.args),
+        ("net.mac", _mac(theirs), _mac(ours)),
+        ("net.mtu", theirs.mtu, ours.mtu),
     ]
     return [f"{key} is {their} there and {our} here" for key, their, our in pairs if their != our]
+
+
+def _mac(shape: GuestShape) -> str:
+    return shape.mac.hex(":") if shape.mac else "none (no [net])"
 
 
 def memory_needed_bytes(spec: WorkerSpec) -> int:

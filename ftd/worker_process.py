@@ -32,6 +32,7 @@ P = TypeVar("P", bound=Message)
 R = TypeVar("R", bound=Message)
 
 READY_FD: Final = 3
+TAP_FD: Final = 4
 READY_REPORT_BYTES_MAX: Final = 65536
 LOG_TAIL_LINES: Final = 5
 LOG_TAIL_CHARACTERS: Final = 1000
@@ -105,8 +106,11 @@ class Worker:
         return f"killed by {signal.Signals(ended.si_status).name}"
 
 
-def start(spec: WorkerSpec, spec_path: Path, log_path: Path) -> tuple[Worker, int]:
-    """Starts a worker; returns it and the read end of its ready pipe, which `wait_ready` closes."""
+def start(spec: WorkerSpec, spec_path: Path, log_path: Path, tap_fd: int | None = None) -> tuple[Worker, int]:
+    """Starts a worker; returns it and the read end of its ready pipe, which `wait_ready` closes.
+
+    The worker inherits `tap_fd`, which stays the caller's and must be above TAP_FD.
+    """
     spec_path.unlink(missing_ok=True)
     with open(os.open(spec_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(envelope.encode(spec))
@@ -116,13 +120,14 @@ def start(spec: WorkerSpec, spec_path: Path, log_path: Path) -> tuple[Worker, in
         # posix_spawn and not subprocess: nothing of ours may wait for a child that is meant to outlive us.
         pid = os.posix_spawn(
             sys.executable,
-            worker_command(spec_path),
+            worker_command(spec_path, with_tap=tap_fd is not None),
             worker_environment(os.environ),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, log_fd, 1),
                 (os.POSIX_SPAWN_DUP2, log_fd, 2),
                 (os.POSIX_SPAWN_DUP2, ready_write, READY_FD),
+                *([(os.POSIX_SPAWN_DUP2, tap_fd, TAP_FD)] if tap_fd is not None else []),
             ],
             setsid=True,
             setsigmask=[],
@@ -136,9 +141,10 @@ def start(spec: WorkerSpec, spec_path: Path, log_path: Path) -> tuple[Worker, in
     return Worker(spec, pid, os.pidfd_open(pid), log_path), ready_read
 
 
-def worker_command(spec_path: Path) -> list[str]:
+def worker_command(spec_path: Path, *, with_tap: bool = False) -> list[str]:
     """Arguments of a worker process."""
-    return [sys.executable, "-m", "ftd.worker", "--spec", str(spec_path), "--ready-fd", str(READY_FD)]
+    command = [sys.executable, "-m", "ftd.worker", "--spec", str(spec_path), "--ready-fd", str(READY_FD)]
+    return [*command, "--tap-fd", str(TAP_FD)] if with_tap else command
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The workers of this host: started, found again after a restart of ftd, listed, missed when they end."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from ftd import worker_process
 from ftd.errors import ControlError, ErrorKind
 from ftd.limits import WORKER_STOP_DEADLINE_S
 from ftd.log import get_logger
+from ftd.output import network
 from ftd.protocol.control import WORKER_STOP, Nothing, WorkerSpec, WorkerStatus
 from ftd.vm_states import ENDED_STATES
 from ftd.worker_process import CLEAN_END, Worker, WorkerGone, log_tail
@@ -28,6 +30,8 @@ class Workers:
         self._nursery = nursery
         self._changed = changed
         self._workers: dict[str, Worker] = {}
+        # A bridge must not be found empty and removed while another VM is about to join it.
+        self._network = trio.Lock()
 
     def get(self, vm: str) -> Worker | None:
         """The VM's worker, if it runs."""
@@ -61,7 +65,7 @@ class Workers:
         if vm in self._workers:
             pid = self._workers[vm].pid
             raise ControlError(ErrorKind.WRONG_STATE, f"VM {vm} has a worker already (pid {pid})")
-        worker, ready_read = worker_process.start(spec, self._spec_path(vm), self._log_path(vm))
+        worker, ready_read = await self._start(spec)
         log.info("worker started", vm=vm, role=spec.role, pid=worker.pid)
         self._add(worker)
         try:
@@ -69,6 +73,27 @@ class Workers:
         except ControlError:
             await self._wait_gone(worker, or_kill=True)
             raise
+
+    async def _start(self, spec: WorkerSpec) -> tuple[Worker, int]:
+        paths = self._spec_path(spec.vm), self._log_path(spec.vm)
+        if spec.net is None:
+            return worker_process.start(spec, *paths)
+        async with self._network:
+            tap_fd = await trio.to_thread.run_sync(network.plug, spec.vm, spec.net)
+        try:
+            started = worker_process.start(spec, *paths, tap_fd)
+        except ControlError:
+            os.close(tap_fd)
+            await self._unplug(spec)
+            raise
+        os.close(tap_fd)  # from here on it lives and ends with the worker
+        return started
+
+    async def _unplug(self, spec: WorkerSpec) -> None:
+        """After the last descriptor of the tap was closed."""
+        if spec.net is not None:
+            async with self._network:
+                await trio.to_thread.run_sync(network.unplug, spec.net)
 
     async def stop(self, worker: Worker, *, or_kill: bool) -> None:
         """Asks a worker to end, and its guest with it; returns when it is gone.
@@ -142,6 +167,7 @@ class Workers:
             log.info("worker ended", vm=vm, pid=worker.pid)
         else:
             log.warning("worker gone", vm=vm, pid=worker.pid, how=how, said=log_tail(worker.log_path))
+        await self._unplug(worker.spec)
         del self._workers[vm]
         for path in (self.socket_path(vm), self._spec_path(vm)):
             with suppress(FileNotFoundError):

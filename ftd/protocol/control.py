@@ -26,6 +26,9 @@ PROTOCOL_VERSION: Final = 1
 Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9._-]*\Z", max_length=limits.NAME_LENGTH_MAX)]
 VmId = Annotated[bytes, Meta(min_length=limits.VM_ID_BYTES, max_length=limits.VM_ID_BYTES)]
 Token = Annotated[bytes, Meta(min_length=limits.TOKEN_BYTES, max_length=limits.TOKEN_BYTES)]
+Mac = Annotated[bytes, Meta(min_length=6, max_length=6)]
+Interface = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z")]
+"""Name of a network interface: the kernel's limit is 15 bytes."""
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Count = Annotated[int, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -78,6 +81,16 @@ class GuestSpec(Message, frozen=True, kw_only=True):
     """Absolute path of the flat image."""
     image_sha256: Digest
     args: list[GuestArg]
+
+
+class NetSpec(Message, frozen=True, kw_only=True):
+    """A guest's network: what it sees (`mac`, `mtu`), and where this host connects it."""
+
+    bridge: Interface
+    tap: Interface
+    mac: Mac
+    mtu: Annotated[int, Meta(ge=limits.MTU_MIN, le=limits.MTU_MAX)]
+    create_bridge: bool = False
 
 
 class EndpointSpec(Message, frozen=True, kw_only=True):
@@ -137,6 +150,7 @@ class WorkerSpec(Message, frozen=True, kw_only=True):
     guest: GuestSpec
     console: str | None
     """`unix:/path` or `tcp:address:port`."""
+    net: NetSpec | None = None
     checkpoint_rate_hz: Count
     epoch_pages_max: Count
     parts_max: Count

@@ -9,6 +9,7 @@ from ftd.protocol.control import (
     Count,
     Digest,
     GuestArg,
+    Mac,
     Message,
     Method,
     Name,
@@ -36,6 +37,9 @@ class GuestShape(Message, frozen=True, kw_only=True):
     irqchip: bool
     image_sha256: Digest
     args: list[GuestArg]
+    mac: Mac | None = None
+    """None: no network."""
+    mtu: Count = 0
 
 
 class PrepareStandbyParams(Message, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from ftd.replication.active import ActiveCore
 from ftd.replication.standby import StandbyCore
 from ftd.vm.microvm import machine as microvm
 from ftd.vm.microvm.boot import BootError
+from ftd.worker import network
 from ftd.worker.claims import Claims, new_claim_id
 from ftd.worker.console import ConsoleError
 from ftd.worker.copy import VmCopy
@@ -57,13 +58,13 @@ def _claims(spec: WorkerSpec) -> Claims:
     return Claims(arbiter.make(spec.arbiter), spec.vm, spec.vm_id, spec.host)
 
 
-async def _active(spec: WorkerSpec, ready: Readiness) -> None:
+async def _active(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> None:
     claims = _claims(spec)
     machine = _machine(spec)
     generation = await claims.first_generation(force=spec.force)
     seed = zlib.crc32(spec.host.encode())
     core = ActiveCore(vm=spec.vm, generation=generation, new_claim_id=new_claim_id, jitter_seed=seed)
-    copy = VmCopy(spec, machine, core, claims)
+    copy = VmCopy(spec, machine, core, claims, tap_fd)
     try:
         await copy.start(generation)
     except (DataplaneError, BootError, ConsoleError, OSError) as error:
@@ -72,7 +73,7 @@ async def _active(spec: WorkerSpec, ready: Readiness) -> None:
     await _live(copy, ready, ReadyReport(port=0), None)
 
 
-async def _standby(spec: WorkerSpec, ready: Readiness) -> None:
+async def _standby(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> None:
     listener = PairListener(spec)
     machine = _machine(spec)
     if spec.tracker not in ("auto", machine.tracker):
@@ -90,7 +91,7 @@ async def _standby(spec: WorkerSpec, ready: Readiness) -> None:
         new_claim_id=new_claim_id,
         jitter_seed=zlib.crc32(spec.host.encode()),
     )
-    copy = VmCopy(spec, machine, core, _claims(spec))
+    copy = VmCopy(spec, machine, core, _claims(spec), tap_fd)
     await _live(copy, ready, ReadyReport(port=listener.port), listener)
 
 
@@ -102,6 +103,7 @@ def _machine(spec: WorkerSpec) -> Machine:
             irqchip=spec.irqchip,
             tracker=spec.tracker,
             epoch_pages_max=spec.epoch_pages_max,
+            net=network.device(spec.net),
             # A standby tracks nothing yet. Its host may lack what the primary's has; the guest must live on.
             or_another_tracker=spec.role == "standby",
         )
@@ -152,6 +154,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ftd.worker", description=__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="file with a WorkerSpec")
     parser.add_argument("--ready-fd", type=int, required=True, help="pipe for the ready report")
+    parser.add_argument("--tap-fd", type=int, help="the tap of a VM with [net]")
     arguments = parser.parse_args()
     # Ctrl-C at a terminal means the daemon, not the guests.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -160,7 +163,7 @@ def main() -> int:
     log.configure(spec.log_level, vm=spec.vm, host=spec.host)
     refusals: list[ControlError] = []
     try:
-        trio.run(_active if spec.role == "active" else _standby, spec, ready)
+        trio.run(_active if spec.role == "active" else _standby, spec, ready, arguments.tap_fd)
     except* ControlError as group:
         refusals += _leaves(group)
     for error in refusals[:1]:

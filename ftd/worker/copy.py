@@ -23,6 +23,7 @@ from ftd.vm.microvm import machine as microvm
 from ftd.worker import faults
 from ftd.worker.claims import Claims, new_claim_id
 from ftd.worker.console import ConsoleError, listen
+from ftd.worker.network import announce_guest
 from ftd.worker.pair import Pair, link_config
 from ftd.worker.wakefulness import Wakefulness
 
@@ -40,8 +41,14 @@ class VmCopy:
     """Carries actions out, one after the other. Everything that waits for native threads runs in a thread."""
 
     def __init__(
-        self, spec: WorkerSpec, machine: Machine, core: ActiveCore | StandbyCore, claims: Claims
+        self,
+        spec: WorkerSpec,
+        machine: Machine,
+        core: ActiveCore | StandbyCore,
+        claims: Claims,
+        tap_fd: int | None = None,
     ) -> None:
+        """Takes `tap_fd` over: the guest's, once it runs here."""
         self.spec = spec
         self.machine = machine
         self.core = core
@@ -53,6 +60,7 @@ class VmCopy:
         self.primary: Primary | None = None
         self.standby: Standby | None = None
         self.pair: Pair | None = None
+        self._tap_fd = tap_fd
         self._wakefulness = Wakefulness(wanted=spec.low_latency)
         self._refused_in_handshake: dict[Refusal, int] = {}
         self._performers: Final[dict[type[act.Action], Callable[[Any], Awaitable[None]]]] = {
@@ -94,11 +102,17 @@ class VmCopy:
         image = Path(spec.guest.image).read_bytes()
         microvm.load(self.machine, image, spec.guest.args)
         console = listen(spec.console) if spec.console else None
+        self._attach_tap()
         self.machine.run()
         self._plug_serial()
         if console:
             self.machine.console_listen(console)
         log.info("guest started", generation=generation, tracker=self.machine.tracker)
+
+    def _attach_tap(self) -> None:
+        if self._tap_fd is not None:
+            tap_fd, self._tap_fd = self._tap_fd, None
+            self.machine.net_attach(tap_fd)
 
     def _plug_serial(self) -> None:
         path = Path(self.spec.socket_path).with_suffix(".serial")
@@ -219,11 +233,14 @@ class VmCopy:
         faults.passed("activate.before-restore")
         try:
             microvm.restore(self.machine, blob)
+            self._attach_tap()
         except (FrameRefused, DataplaneError) as error:
             raise ActionFailed(f"the checkpoint cannot be restored: {error}") from error
         faults.passed("activate.before-run")
         self.machine.run()
         faults.passed("activate.running")
+        if self.spec.net is not None:
+            trio.lowlevel.spawn_system_task(announce_guest, self.machine, self.spec.net.mac)
         seed = zlib.crc32(self.spec.host.encode())
         self.core = ActiveCore.after_failover(self.core, new_claim_id=new_claim_id, jitter_seed=seed)
         self._plug_console()

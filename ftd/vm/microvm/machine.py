@@ -6,7 +6,7 @@ import errno
 from collections.abc import Sequence
 from typing import Final
 
-from ftd.dataplane.core import Machine, host_trackers
+from ftd.dataplane.core import Machine, NetDevice, host_trackers
 from ftd.dataplane.errors import DataplaneError
 from ftd.protocol.state_blob import unpack_state
 from ftd.vm.microvm.boot import boot
@@ -59,6 +59,7 @@ def make(
     irqchip: bool,
     tracker: str,
     epoch_pages_max: int,
+    net: NetDevice | None = None,
     or_another_tracker: bool = False,
 ) -> Machine:
     """An empty machine. Raises DataplaneError."""
@@ -68,6 +69,7 @@ def make(
         irqchip=irqchip,
         tracker=choose_tracker(tracker, memory_bytes, or_another=or_another_tracker),
         epoch_pages_max=epoch_pages_max,
+        net=net,
     )
 
 
