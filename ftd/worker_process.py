@@ -114,20 +114,22 @@ def start(spec: WorkerSpec, spec_path: Path, log_path: Path, tap_fd: int | None 
     spec_path.unlink(missing_ok=True)
     with open(os.open(spec_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(envelope.encode(spec))
+    tap_arguments = [] if tap_fd is None else ["--tap-fd", str(TAP_FD)]
+    tap_action = [] if tap_fd is None else [(os.POSIX_SPAWN_DUP2, tap_fd, TAP_FD)]
     ready_read, ready_write = os.pipe()
     log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o640)
     try:
         # posix_spawn and not subprocess: nothing of ours may wait for a child that is meant to outlive us.
         pid = os.posix_spawn(
             sys.executable,
-            worker_command(spec_path, with_tap=tap_fd is not None),
+            [*worker_command(spec_path), *tap_arguments],
             worker_environment(os.environ),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, log_fd, 1),
                 (os.POSIX_SPAWN_DUP2, log_fd, 2),
                 (os.POSIX_SPAWN_DUP2, ready_write, READY_FD),
-                *([(os.POSIX_SPAWN_DUP2, tap_fd, TAP_FD)] if tap_fd is not None else []),
+                *tap_action,
             ],
             setsid=True,
             setsigmask=[],
@@ -141,10 +143,9 @@ def start(spec: WorkerSpec, spec_path: Path, log_path: Path, tap_fd: int | None 
     return Worker(spec, pid, os.pidfd_open(pid), log_path), ready_read
 
 
-def worker_command(spec_path: Path, *, with_tap: bool = False) -> list[str]:
+def worker_command(spec_path: Path) -> list[str]:
     """Arguments of a worker process."""
-    command = [sys.executable, "-m", "ftd.worker", "--spec", str(spec_path), "--ready-fd", str(READY_FD)]
-    return [*command, "--tap-fd", str(TAP_FD)] if with_tap else command
+    return [sys.executable, "-m", "ftd.worker", "--spec", str(spec_path), "--ready-fd", str(READY_FD)]
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:

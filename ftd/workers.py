@@ -82,7 +82,7 @@ class Workers:
             tap_fd = await trio.to_thread.run_sync(network.plug, spec.vm, spec.net)
         try:
             started = worker_process.start(spec, *paths, tap_fd)
-        except ControlError:
+        except (ControlError, OSError):
             os.close(tap_fd)
             await self._unplug(spec)
             raise

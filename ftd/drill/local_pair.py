@@ -61,6 +61,8 @@ class Guest:
     tracker: str = "auto"
     console: bool = True
     replication: Mapping[str, int] = field(default_factory=dict)
+    net: Mapping[str, str] = field(default_factory=dict)
+    """Values of `[net]`, as TOML writes them."""
 
     def toml(self) -> str:
         """The VM file."""
@@ -76,15 +78,27 @@ class Guest:
         ]
         if self.console:
             lines += ["[console]", f'listen = "unix:{{runtime_dir}}/{self.name}.console"']
+        if self.net:
+            lines += ["[net]", *(f"{key} = {value}" for key, value in self.net.items())]
         if self.replication:
             lines += ["[replication]", *(f"{key} = {value}" for key, value in self.replication.items())]
         return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a host's processes run: with a network of their own, if `command` says so."""
+
+    address: str = "127.0.0.1"
+    command: tuple[str, ...] = ()
+    """Put before each command, as `ip netns exec NAME`."""
+
+
 class LocalHost:
     """One of the two hosts."""
 
-    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str], place: Place) -> None:
+        self.place = place
         self.name = name
         self.folder = folder
         self.runtime_dir = folder / "run"
@@ -111,7 +125,7 @@ class LocalHost:
         """Starts ftd and waits until it answers. Raises LocalPairError."""
         with self.log.open("ab") as log:
             self.daemon = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "ftd", "--config", str(self.config)],
+                [*self.place.command, sys.executable, "-m", "ftd", "--config", str(self.config)],
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=STDOUT,
@@ -189,12 +203,17 @@ class LocalPair:
     """Hosts alpha and beta, each the other's peer, with one guest configured on both."""
 
     def __init__(
-        self, folder: Path, guest: Guest, environment: Mapping[str, str], arbiter_table: str = ""
+        self,
+        folder: Path,
+        guest: Guest,
+        environment: Mapping[str, str],
+        arbiter_table: str = "",
+        places: tuple[Place, Place] = (Place(), Place()),
     ) -> None:
         self.folder = folder
         self.guest = guest
-        self.alpha = LocalHost("alpha", folder / "alpha", environment)
-        self.beta = LocalHost("beta", folder / "beta", environment)
+        self.alpha = LocalHost("alpha", folder / "alpha", environment, places[0])
+        self.beta = LocalHost("beta", folder / "beta", environment, places[1])
         self.arbiter = folder / "arbiter"
         self._arbiter_table = arbiter_table or f'kind = "local"\ndirectory = "{self.arbiter}"\n'
 
@@ -218,11 +237,12 @@ class LocalPair:
         for host, port, peer_port in zip(self.hosts, ports, reversed(ports), strict=True):
             for part in ("run", "state", "vms"):
                 (host.folder / part).mkdir(parents=True)
-            peer = self.peer_of(host).name
+            peer, address = self.peer_of(host), host.place.address
             host.config.write_text(
-                f'vm_dir = "vms"\n[host]\nname = "{host.name}"\ncontrol_listen = "127.0.0.1:{port}"\n'
-                f'data_address = "127.0.0.1"\nruntime_dir = "{host.runtime_dir}"\n'
-                f'state_dir = "{host.folder / "state"}"\n[peers.{peer}]\naddress = "127.0.0.1:{peer_port}"\n'
+                f'vm_dir = "vms"\n[host]\nname = "{host.name}"\ncontrol_listen = "{address}:{port}"\n'
+                f'data_address = "{address}"\nruntime_dir = "{host.runtime_dir}"\n'
+                f'state_dir = "{host.folder / "state"}"\n[peers.{peer.name}]\n'
+                f'address = "{peer.place.address}:{peer_port}"\n'
                 f"[arbiter]\n{self._arbiter_table}"
             )
             (host.folder / "vms" / f"{self.guest.name}.toml").write_text(self.guest.toml())
@@ -260,15 +280,20 @@ def _free_ports(count: int) -> list[int]:
 
 @asynccontextmanager
 async def local_pair(
-    guest: Guest, *, faults: bool = False, arbiter_table: str = ""
+    guest: Guest,
+    *,
+    faults: bool = False,
+    arbiter_table: str = "",
+    places: tuple[Place, Place] = (Place(), Place()),
 ) -> AsyncIterator[LocalPair]:
     """Both daemons up, the guest configured and not started. Ends all processes and removes all files.
 
+    ``places``: alpha's and beta's.
     ``arbiter_table``: what stands in `[arbiter]`; empty: lock files in a folder of the pair's own.
     """
     folder = Path(tempfile.mkdtemp(prefix="ftd-pair-"))
     environment = {**os.environ, **({"FTD_ENABLE_FAULTS": "1"} if faults else {})}
-    pair = LocalPair(folder, guest, environment, arbiter_table)
+    pair = LocalPair(folder, guest, environment, arbiter_table, places)
     try:
         pair.write_configuration()
         for host in pair.hosts:

@@ -11,7 +11,7 @@ import trio
 from ftd.drill.demo_client import last_record
 from ftd.drill.ledger import Event, LedgerClient
 from ftd.drill.ledger_book import Book
-from ftd.drill.local_pair import Guest, LocalHost, LocalPair, local_pair
+from ftd.drill.local_pair import Guest, LocalHost, LocalPair, Place, local_pair
 from ftd.protocol.control import WorkerStatus
 from tests.failover.processes import has_ended
 
@@ -180,10 +180,14 @@ class Scene:
 
 @asynccontextmanager
 async def playing(
-    guest: Guest = GUEST, *, protected: bool = True, arbiter_table: str = ""
+    guest: Guest = GUEST,
+    *,
+    protected: bool = True,
+    arbiter_table: str = "",
+    places: tuple[Place, Place] = (Place(), Place()),
 ) -> AsyncIterator[Scene]:
     """The guest runs on alpha, protected by beta. Everything is ended and removed at the end."""
-    async with local_pair(guest, faults=True, arbiter_table=arbiter_table) as pair:
+    async with local_pair(guest, faults=True, arbiter_table=arbiter_table, places=places) as pair:
         scene: Scene | None = None
         try:
             async with trio.open_nursery() as nursery:

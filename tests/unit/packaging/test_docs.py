@@ -31,8 +31,9 @@ def keys() -> list[str]:
         "log": config_schema.LogSection,
         "guest": config_schema.GuestSection,
         "console": config_schema.ConsoleSection,
+        "net": config_schema.NetSection,
     }
-    sections = {"host", "peers", "arbiter", "log", "guest", "console"}
+    sections = {"host", "peers", "arbiter", "log", "guest", "console", "net"}
     found = [field.name for kind in plain for field in msgspec.structs.fields(kind)]
     found = ["[replication]" if name == "replication" else name for name in found if name not in sections]
     return found + [

@@ -31,6 +31,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
         "RuntimeDirectoryPreserve=yes",
         "OOMPolicy=continue",
         "DeviceAllow=/dev/kvm rw",
+        "DeviceAllow=/dev/net/tun rw",
         "RestartPreventExitStatus=2",
     ],
 )

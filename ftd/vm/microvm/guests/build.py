@@ -11,9 +11,10 @@ from pathlib import Path
 
 SOURCE_DIR = Path(__file__).resolve().parent
 GUESTS = {
-    "ledger": ("ledger.c", "chain.c", "console.c", "serial.c"),
+    "ledger": ("ledger.c", "chain.c", "console.c", "virtio.c", "serial.c"),
     "toucher": ("toucher.c",),
     "filler": ("filler.c",),
+    "echoer": ("echoer.c", "chain.c", "net.c", "virtio.c", "serial.c"),
 }
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow", "-Wstrict-prototypes")
 CFLAGS = (
