@@ -77,7 +77,8 @@ def start(spec: Spec, initramfs: bytes) -> Emulator:
     with os.fdopen(os.dup(given), "wb") as file:
         file.write(initramfs)
     inherited = (theirs.fileno(), given, console, files)
-    command = ["setpriv", "--pdeathsig", "KILL", PROGRAM, *_arguments(spec, *inherited)]
+    entered = ["nsenter", f"--net=/run/netns/{spec.namespace}", "--"] if spec.namespace else []
+    command = ["setpriv", "--pdeathsig", "KILL", *entered, PROGRAM, *_arguments(spec, *inherited)]
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=inherited)
     except OSError as error:
@@ -105,6 +106,17 @@ def _arguments(spec: Spec, control: int, initramfs: int, console: int, files: in
     if spec.root is not None:
         arguments += ["-drive", f"file={spec.root},format=raw,if=none,id=root,readonly=on,cache=unsafe"]
         arguments += ["-device", "virtio-blk-pci,drive=root"]
+    if spec.state_disk is not None:
+        # What the host has written survives its power cut, flushed or not: it is in our page cache.
+        arguments += ["-drive", f"file={spec.state_disk},format=raw,if=none,id=state,cache=writeback"]
+        arguments += ["-device", "virtio-blk-pci,drive=state"]
+    if spec.shell_socket is not None:
+        arguments += ["-chardev", f"socket,id=shell,path={spec.shell_socket},server=on,wait=off"]
+        arguments += ["-device", "virtconsole,chardev=shell,name=shell"]
+    for nic in spec.nics:
+        arguments += ["-netdev", f"tap,id={nic.name},ifname={nic.tap},script=no,downscript=no"]
+        # Without its ROM, which would only look for something to boot from.
+        arguments += ["-device", f"virtio-net-pci,netdev={nic.name},mac={nic.mac},romfile="]
     return arguments
 
 

@@ -43,6 +43,7 @@ port() {
 
 . /lab/boot.conf
 shell="/bin/sh"
+interactive="sh"
 if [ -n "$LAB_ROOT" ]; then
 	# Written to memory only: the image is shared by all hosts.
 	$bb mkdir -p /lower /upper /newroot
@@ -59,16 +60,36 @@ if [ -n "$LAB_ROOT" ]; then
 		$bb mount --rbind "/$folder" "/newroot/$folder"
 	done
 	$bb mount -t tmpfs run /newroot/run
+	if [ -n "$LAB_STATE" ]; then
+		$bb mount -t ext4 /dev/vdb /newroot/var/lib || fail "the state disk cannot be mounted"
+	fi
 	[ ! -d /lab/files ] || $bb cp -a /lab/files/. /newroot/
 	shell="$bb chroot /newroot /bin/sh"
+	interactive="bash"
 else
 	[ ! -d /lab/files ] || $bb cp -a /lab/files/. /
 fi
 $bb ip link set lo up
 $bb ip addr add 127.0.0.1/8 dev lo 2>/dev/null
 $bb hostname "$LAB_NAME"
+while read -r mac nic; do
+	for address in /sys/class/net/*/address; do
+		if [ "$($bb cat "$address")" = "$mac" ]; then
+			address=${address%/address}
+			$bb ip link set "${address##*/}" name "$nic" || fail "network device $mac cannot be called $nic"
+		fi
+	done
+	[ -d "/sys/class/net/$nic" ] || fail "there is no network device $nic ($mac)"
+done </lab/nics.list
 
 PATH=$LAB_SEARCH/usr/local/bin:$PATH
+if [ -n "$LAB_SHELL" ]; then
+	while :; do
+		TERM=xterm $bb setsid -c $shell -c "cd '$LAB_FOLDER'; exec $interactive -i" \
+			<"/dev/$LAB_SHELL" >"/dev/$LAB_SHELL" 2>&1
+		$bb sleep 0.2
+	done &
+fi
 exec 3<>"$(port control)" || fail "the port control cannot be opened"
 LAB_FILES_PORT=$(port files)
 export LAB_FILES_PORT

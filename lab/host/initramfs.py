@@ -18,6 +18,7 @@ APPLETS: Final = (
     "uname uniq uptime usleep wc which xargs"
 )
 DISK: Final = ("virtio_blk", "ext4", "overlay")
+NETWORK: Final = ("virtio_net",)
 
 
 def build(spec: Spec, token: str) -> bytes:
@@ -36,8 +37,11 @@ def build(spec: Spec, token: str) -> bytes:
         "LAB_ROOT": "disk" if spec.root else "",
         "LAB_SEARCH": "".join(f"{folder}:" for folder in spec.search),
         "LAB_FOLDER": spec.folder,
+        "LAB_STATE": "disk" if spec.state_disk else "",
+        "LAB_SHELL": "hvc0" if spec.shell_socket else "",
     }
     archive.add("lab/boot.conf", "".join(f"{name}='{value}'\n" for name, value in settings.items()).encode())
+    archive.add("lab/nics.list", "".join(f"{nic.mac} {nic.name}\n" for nic in spec.nics).encode())
     _add_modules(archive, spec)
     for inside, here in spec.files.items():
         if not here.exists():
@@ -56,7 +60,7 @@ def _busybox() -> Path:
 
 def _add_modules(archive: Archive, spec: Spec) -> None:
     stock = _Stock(spec.modules.image.modules)
-    wanted = [*PORTS, *(DISK if spec.root else ())]
+    wanted = [*PORTS, *(DISK if spec.root else ()), *(NETWORK if spec.nics else ())]
     lines: list[str] = []
 
     def add(name: str) -> None:
@@ -70,7 +74,7 @@ def _add_modules(archive: Archive, spec: Spec) -> None:
                 lines.append(line)
                 archive.add(f"lab/modules/{needed}.ko", data)
 
-    for name in [*wanted, *sorted(LOADED)]:
+    for name in [*wanted, *sorted(LOADED), *spec.more_modules]:
         add(name)
     archive.add("lab/modules.list", "".join(f"{line}\n" for line in lines).encode())
 

@@ -10,6 +10,16 @@ from lab.kernel.modules import Modules
 
 
 @dataclass(frozen=True)
+class Nic:
+    """A network device of a host, joined to a tap in the emulator's network namespace."""
+
+    name: str
+    """Inside; at most 15 characters."""
+    tap: str
+    mac: str
+
+
+@dataclass(frozen=True)
 class Spec:
     """A host before it is started."""
 
@@ -32,10 +42,21 @@ class Spec:
     """Folders where programs are looked for first."""
     folder: str = "/"
     """Where commands are started."""
+    namespace: str = ""
+    """Named network namespace in which the emulator runs; else that of this process."""
+    nics: tuple[Nic, ...] = ()
+    more_modules: tuple[str, ...] = ()
+    """More of the kernel's own modules to load, before the first command."""
+    state_disk: Path | None = None
+    """A raw image with an ext4 file system, kept from boot to boot: /var/lib of the root."""
+    shell_socket: Path | None = None
+    """Unix socket here, to be made by the emulator, that leads to a shell on a terminal of the host."""
 
     def __post_init__(self) -> None:
         if self.threads not in ("single", "multi"):
             raise LabError(f"threads are `single` or `multi`, not `{self.threads}`")
+        if self.state_disk is not None and self.root is None:
+            raise LabError(f"host {self.name} has a state disk {self.state_disk} and no root to mount it in")
         for parameter in self.parameters:
             module, dot, rest = parameter.partition(".")
             if not dot or "=" not in rest or canonical(module) not in LOADED:

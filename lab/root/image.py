@@ -1,7 +1,7 @@
 """The root as an ext4 image in the cache. The project's own files are copied in at each boot."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -66,17 +66,20 @@ def build() -> Path:
     return cache.made_once(cache.folder() / "roots" / key, make) / "root.ext4"
 
 
-def with_python(spec: Spec) -> Spec:
-    """The host with this root, started in the project's folder, with the project's programs to be found."""
-    files = {**project(), **spec.files}
+def with_python(spec: Spec, copied: Sequence[str] = _COPIED) -> Spec:
+    """The host with this root, started in the project's folder, with the project's programs to be found.
+
+    `copied`: which files and folders of the project are there.
+    """
+    files = {**project(copied), **spec.files}
     search = (f"{sys.prefix}/bin", *spec.search)
     return replace(spec, root=build(), files=files, search=search, folder=str(ROOT))
 
 
-def project() -> dict[str, Path]:
+def project(copied: Sequence[str] = _COPIED) -> dict[str, Path]:
     """The project's files as they are now, for `Spec.files`: inside they have the same paths as here."""
     found: dict[str, Path] = {}
-    for name in _COPIED:
+    for name in copied:
         start = ROOT / name
         for path in [start] if start.is_file() else _tree(start):
             if path.is_file():

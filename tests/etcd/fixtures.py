@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.debian import etcd
 from lab.errors import MissingError
-from tests.etcd import program
 from tests.etcd.cluster import Cluster, running
 
 
@@ -17,7 +17,7 @@ from tests.etcd.cluster import Cluster, running
 def etcd_program() -> Path:
     """The program."""
     try:
-        return program.find()
+        return etcd.find()
     except MissingError as error:
         pytest.skip(str(error))
 

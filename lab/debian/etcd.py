@@ -18,5 +18,7 @@ def find() -> Path:
         return installed
     version = packages.offered(PACKAGE)
     if version is None:
-        raise MissingError(f"these tests need the Debian package {PACKAGE}, and apt does not offer it here")
+        raise MissingError(
+            f"etcd is needed, from the Debian package {PACKAGE}, and apt does not offer it here"
+        )
     return packages.unpacked(PACKAGE, version) / "usr/bin/etcd"

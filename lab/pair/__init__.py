@@ -1,0 +1,1 @@
+"""Two hosts, the networks between them, an arbiter and a party outside."""
