@@ -1,13 +1,13 @@
 """The first root of a host: busybox, the modules with what they depend on, the files that a run needs."""
 
-import lzma
 from pathlib import Path
 from typing import Final
 
 from lab.debian import packages
 from lab.errors import LabError, MissingError
 from lab.host.cpio import Archive
-from lab.host.spec import LOADED, Spec, canonical
+from lab.host.spec import LOADED, Spec
+from lab.kernel.stock import Stock, canonical
 
 INIT: Final = Path(__file__).with_name("init.sh")
 PORTS: Final = ("virtio_pci", "virtio_console")
@@ -28,7 +28,7 @@ def build(spec: Spec, token: str) -> bytes:
     """
     archive = Archive()
     archive.add("init", INIT.read_bytes(), mode=0o755)
-    archive.add("bin/busybox", _busybox().read_bytes(), mode=0o755)
+    archive.add("bin/busybox", busybox().read_bytes(), mode=0o755)
     for applet in APPLETS.split():
         archive.link(f"bin/{applet}", "busybox")
     settings = {
@@ -50,7 +50,8 @@ def build(spec: Spec, token: str) -> bytes:
     return bytes(archive)
 
 
-def _busybox() -> Path:
+def busybox() -> Path:
+    """The static busybox. Raises MissingError where there is none."""
     packages.require(["busybox-static"], why="a host of the lab")
     path = next((path for path in map(Path, ("/bin/busybox", "/usr/bin/busybox")) if path.exists()), None)
     if path is None:
@@ -59,7 +60,7 @@ def _busybox() -> Path:
 
 
 def _add_modules(archive: Archive, spec: Spec) -> None:
-    stock = _Stock(spec.modules.image.modules)
+    stock = Stock(spec.modules.image.modules)
     wanted = [*PORTS, *(DISK if spec.root else ()), *(NETWORK if spec.nics else ())]
     lines: list[str] = []
 
@@ -77,44 +78,3 @@ def _add_modules(archive: Archive, spec: Spec) -> None:
     for name in [*wanted, *sorted(LOADED), *spec.more_modules]:
         add(name)
     archive.add("lab/modules.list", "".join(f"{line}\n" for line in lines).encode())
-
-
-class _Stock:
-    """The image's own modules."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._paths: dict[str, Path] = {}
-        self._depends: dict[str, list[str]] = {}
-        for line in _dependencies(folder).splitlines():
-            path, _, rest = line.partition(":")
-            name = _name(path)
-            self._paths[name] = folder / path
-            self._depends[name] = [_name(other) for other in rest.split()]
-        self._builtin = {_name(line) for line in (folder / "modules.builtin").read_text().split()}
-
-    def needs(self, name: str) -> list[str]:
-        """The module after all that it depends on; nothing for what is built into the kernel."""
-        if name in self._builtin:
-            return []
-        if name not in self._depends:
-            raise LabError(f"{self._folder} has no module {name}: is the kernel's package complete?")
-        order: list[str] = []
-        for other in self._depends[name]:
-            order += [needed for needed in self.needs(other) if needed not in order]
-        return [*order, name]
-
-    def read(self, name: str) -> bytes:
-        data = self._paths[name].read_bytes()
-        return lzma.decompress(data) if self._paths[name].suffix == ".xz" else data
-
-
-def _name(path: str) -> str:
-    return canonical(path.rpartition("/")[2].partition(".")[0])
-
-
-def _dependencies(folder: Path) -> str:
-    listed = folder / "modules.dep"
-    if not listed.exists():
-        raise LabError(f"there is no {listed}: `depmod` makes it")
-    return listed.read_text()

@@ -7,6 +7,7 @@ from typing import Final
 
 from lab.errors import LabError
 from lab.kernel.modules import Modules
+from lab.kernel.stock import canonical
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,6 @@ class Spec:
         """The parameters for one module, as insmod takes them."""
         pairs = [parameter.partition(".") for parameter in self.parameters]
         return " ".join(rest for owner, _, rest in pairs if canonical(owner) == canonical(module))
-
-
-def canonical(module: str) -> str:
-    """A module's name as the kernel shows it: `kvm-amd` and `kvm_amd` are one."""
-    return module.replace("-", "_")
 
 
 LOADED: Final = frozenset({"kvm", "kvm_amd"})
