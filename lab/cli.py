@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import click
 
+from lab.cli_guest import guest
 from lab.cli_tests import mutants, test
 from lab.errors import LabError, MissingError
 from lab.host.spec import Spec
@@ -155,3 +156,4 @@ def _placed(text: str) -> tuple[str, Path]:
 
 cli.add_command(test)
 cli.add_command(mutants)
+cli.add_command(guest)

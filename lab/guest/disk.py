@@ -21,7 +21,8 @@ def build() -> Path:
     chosen = redis.versions()
     files = [path.read_bytes() for path in sorted(programs.INSIDE.iterdir()) if path.suffix != ".c"]
     this = [Path(__file__).read_bytes(), Path(redis.__file__).read_bytes(), busybox().read_bytes()]
-    key = cache.key_of(compiled.name, *(f"{name} {version}" for name, version in chosen.items()), *files, *this)
+    packed = [f"{name} {version}" for name, version in chosen.items()]
+    key = cache.key_of(compiled.name, *packed, *files, *this)
 
     def make(part: Path) -> None:
         print("lab: making the guest's disk", flush=True)
@@ -29,7 +30,8 @@ def build() -> Path:
         redis.lay_out(root, chosen)
         _add_system(root, compiled)
         made = part / "disk.ext4"
-        options = ["-q", "-t", "ext4", "-b", "4096", "-m", "0", "-E", "no_copy_xattrs,lazy_itable_init=0,lazy_journal_init=0"]
+        now = "no_copy_xattrs,lazy_itable_init=0,lazy_journal_init=0"
+        options = ["-q", "-t", "ext4", "-b", "4096", "-m", "0", "-E", now]
         run(["mke2fs", *options, "-d", root, made, f"{SIZE_MIB}M"], what="making the guest's disk")
         run(["rm", "-rf", root], what="clearing away")
 

@@ -1,4 +1,4 @@
-"""The guest's first root: busybox, the modules of its devices, the programs, an init that goes on from the disk."""
+"""The guest's first root: busybox, the modules of its devices, the programs, an init."""
 
 from pathlib import Path
 from typing import Final

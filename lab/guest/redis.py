@@ -12,8 +12,9 @@ from lab.debian import packages
 from lab.errors import MissingError
 
 PACKAGES: Final = (
-    *("redis-server", "redis-tools", "libc6", "libgcc-s1", "libstdc++6", "libatomic1", "libjemalloc2", "liblzf1"),
-    *("libssl3", "libsystemd0", "libcap2", "libgcrypt20", "libgpg-error0", "liblz4-1", "liblzma5", "libzstd1"),
+    *("redis-server", "redis-tools"),
+    *("libc6", "libgcc-s1", "libstdc++6", "libatomic1", "libjemalloc2", "liblzf1", "libssl3", "libsystemd0"),
+    *("libcap2", "libgcrypt20", "libgpg-error0", "liblz4-1", "liblzma5", "libzstd1"),
 )
 _MERGED: Final = ("bin", "sbin", "lib", "lib64")
 _LOADER: Final = "usr/lib64/ld-linux-x86-64.so.2"
@@ -26,7 +27,9 @@ def versions() -> dict[str, str]:
     for name in PACKAGES:
         version = packages.offered(name)
         if version is None:
-            raise MissingError(f"the lab's guest needs the Debian package {name}, and apt does not offer it here")
+            raise MissingError(
+                f"the lab's guest needs the Debian package {name}, and apt does not offer it here"
+            )
         found[name] = version
     return found
 
@@ -43,8 +46,11 @@ def lay_out(root: Path, chosen: dict[str, str]) -> None:
         for top in sorted(packages.unpacked(name, version).iterdir()):
             into = root / "usr" / top.name if top.name in _MERGED else root / top.name
             shutil.copytree(top, into, symlinks=True, dirs_exist_ok=True, ignore=_not_needed)
-    check = [root / _LOADER, "--library-path", root / _LIBRARIES, "--list", root / "usr/bin/redis-server"]
-    run(check, what="looking for the libraries of redis-server in the guest's root")
+    loader: list[str | Path] = [root / _LOADER, "--library-path", root / _LIBRARIES, "--list"]
+    run(
+        [*loader, root / "usr/bin/redis-server"],
+        what="looking for the libraries of redis-server in the guest's root",
+    )
 
 
 def _not_needed(folder: str, names: list[str]) -> list[str]:

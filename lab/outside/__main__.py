@@ -1,0 +1,5 @@
+"""`python -m lab.outside`."""
+
+from lab.outside.cli import main
+
+main()
