@@ -12,6 +12,10 @@ class BusyVms:
     def __init__(self) -> None:
         self._doing: dict[str, str] = {}
 
+    def is_busy(self, vm: str) -> bool:
+        """Whether something is being done to the VM."""
+        return vm in self._doing
+
     @contextmanager
     def doing(self, vm: str, what: str) -> Iterator[None]:
         """Raises ControlError(WRONG_STATE) when something else is being done to the VM."""

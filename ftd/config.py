@@ -61,7 +61,9 @@ class VmConfig:
 
     path: Path
     name: str
-    peer: str | None
+    peers: tuple[str, ...]
+    """Hosts that may have its standby, best first; never this one."""
+    reprotect: bool
     memory_bytes: int
     vcpus: int
     irqchip: bool
@@ -71,6 +73,11 @@ class VmConfig:
     console: str | None
     net: NetSpec | None
     replication: ReplicationSection
+
+    @property
+    def peer(self) -> str | None:
+        """The first choice; None: there is none."""
+        return next(iter(self.peers), None)
 
     @property
     def vm_id(self) -> bytes:
@@ -114,6 +121,11 @@ class Config:
     def workers_dir(self) -> Path:
         """Socket, spec and log of each worker."""
         return self.runtime_dir / "workers"
+
+    @property
+    def wishes_dir(self) -> Path:
+        """Which VMs are to be protected; kept over a reboot."""
+        return Path(self.host.state_dir) / "protection"
 
     @property
     def arbiter_directory(self) -> Path:
@@ -164,7 +176,8 @@ def _resolve_vm(path: Path, vm: VmFile, file: HostFile) -> VmConfig:
     return VmConfig(
         path=path,
         name=vm.name,
-        peer=vm.peer or _only_peer(file),
+        peers=_candidates(path, vm, file),
+        reprotect=vm.reprotect,
         memory_bytes=vm.memory_mib << 20,
         vcpus=vm.vcpus,
         irqchip=vm.irqchip,
@@ -177,9 +190,18 @@ def _resolve_vm(path: Path, vm: VmFile, file: HostFile) -> VmConfig:
     )
 
 
-def _only_peer(file: HostFile) -> str | None:
-    """The peer of a VM whose file names none: so that one file can serve both hosts."""
-    return next(iter(file.peers)) if len(file.peers) == 1 else None
+def _candidates(path: Path, vm: VmFile, file: HostFile) -> tuple[str, ...]:
+    """Hosts that may have the standby. So that one file can serve all hosts, it may name this one as well,
+    or, where there is one peer only, nobody."""
+    if vm.peer is not None and vm.peers:
+        raise ConfigError(f"{path}: peers: it takes `peer` or `peers`, not both")
+    if len(set(vm.peers)) < len(vm.peers):
+        raise ConfigError(f"{path}: peers: a host stands in it twice")
+    if vm.peer is not None:
+        return (vm.peer,)
+    if vm.peers:
+        return tuple(name for name in vm.peers if name != file.host.name)
+    return tuple(file.peers) if len(file.peers) == 1 else ()
 
 
 def _image_path(path: Path, image: str) -> Path:
@@ -251,9 +273,10 @@ def _arbiter_endpoints(path: Path, arbiter: ArbiterSection) -> tuple[Address, ..
 
 
 def _check_vm(config: Config, vm: VmConfig) -> None:
-    if vm.peer is not None and vm.peer not in config.peers:
-        known = ", ".join(sorted(config.peers)) or "none"
-        raise ConfigError(f"{vm.path}: peer: {config.path} has no [peers.{vm.peer}] (there are: {known})")
+    for peer in vm.peers:
+        if peer not in config.peers:
+            known = ", ".join(sorted(config.peers)) or "none"
+            raise ConfigError(f"{vm.path}: peer: {config.path} has no [peers.{peer}] (there are: {known})")
     socket = config.workers_dir / f"{vm.name}.sock"
     if len(str(socket).encode()) > limits.UNIX_PATH_BYTES_MAX:
         raise ConfigError(

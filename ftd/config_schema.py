@@ -149,6 +149,10 @@ class VmFile(Section, frozen=True, kw_only=True):
     name: Name
     peer: Name | None = None
     """May be left out where the host has one peer."""
+    peers: list[Name] = []
+    """In place of `peer`: hosts that may have the standby, best first. This host is passed over."""
+    reprotect: bool = True
+    """Protect it again by itself whenever it runs alone, from `enter` to `leave`."""
     memory_mib: MemoryMib
     vcpus: Vcpus = 1
     irqchip: bool = False

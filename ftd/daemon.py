@@ -3,6 +3,7 @@
     run
       workers      one small task per worker, waiting for its end
       servers      peers' requests (TCP), operators' requests (Unix socket)
+      keeper       protects again what is to be protected and runs alone
       watchdog     tells systemd that this loop turns
 
 Start: the control socket is taken first, because it says that no other ftd runs here; then workers are found;
@@ -17,10 +18,13 @@ import trio
 
 from ftd.busy import BusyVms
 from ftd.config import Config
+from ftd.entering import Entering
 from ftd.errors import ConfigError
 from ftd.host_memory import AvailableBytes, available_bytes
 from ftd.log import get_logger
 from ftd.operations import Operations
+from ftd.protection.keeper import Keeper
+from ftd.protection.wishes import Wishes
 from ftd.sdnotify import Notifier
 from ftd.standbys import Standbys
 from ftd.transport.listen import tcp_listeners, unix_listener
@@ -62,10 +66,15 @@ async def run(
         workers = Workers(config.workers_dir, nursery, lambda: notifier.status(_status_line(workers)))
         await workers.find()
         busy = BusyVms()
-        operations = Operations(config, workers, busy, memory_available_bytes)
-        standbys = Standbys(config, workers, busy, memory_available_bytes)
+        wishes = Wishes(config.wishes_dir)
+        wishes.load()
+        entering = Entering(config)
+        keeper = Keeper(config, workers, busy, wishes, entering)
+        operations = Operations(config, workers, busy, wishes, entering, keeper, memory_available_bytes)
+        standbys = Standbys(config, workers, busy, wishes, memory_available_bytes)
         await nursery.start(standbys.server().serve, peers)
         await nursery.start(operations.server().serve, [control])
+        nursery.start_soon(keeper.run)
         nursery.start_soon(notifier.feed_watchdog)
         notifier.ready(_status_line(workers))
         log.info("ready", socket=str(config.control_socket), listen=str(config.control_listen))

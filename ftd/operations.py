@@ -1,22 +1,20 @@
 """Answers ftctl: what an operator asks is checked against configuration and state, and done by workers."""
 
 import os
-import secrets
 
 from ftd import __version__, host_memory, specs, vm_states
 from ftd.busy import BusyVms
 from ftd.config import Config, VmConfig
+from ftd.entering import Entering
 from ftd.errors import ControlError, ErrorKind
-from ftd.limits import TOKEN_BYTES
 from ftd.log import get_logger
-from ftd.peers import Peer
+from ftd.protection.keeper import Keeper
+from ftd.protection.wishes import Wish, Wishes
 from ftd.protocol.control import (
     PROTOCOL_VERSION,
-    WORKER_ENTER,
     WORKER_FAILOVER,
     WORKER_LEAVE,
     WORKER_SWITCHOVER,
-    EnterWorkerParams,
     FailoverWorkerParams,
     Nothing,
     VmParams,
@@ -42,7 +40,6 @@ from ftd.protocol.control_operator import (
     VmList,
     VmStarted,
 )
-from ftd.protocol.control_peer import DiscardStandbyParams, PrepareStandbyParams
 from ftd.transport.server import ControlServer
 from ftd.worker_process import Worker, WorkerGone
 from ftd.workers import Workers
@@ -58,11 +55,17 @@ class Operations:
         config: Config,
         workers: Workers,
         busy: BusyVms,
+        wishes: Wishes,
+        entering: Entering,
+        keeper: Keeper,
         available_bytes: host_memory.AvailableBytes = host_memory.available_bytes,
     ) -> None:
         self._config = config
         self._workers = workers
         self._busy = busy
+        self._wishes = wishes
+        self._entering = entering
+        self._keeper = keeper
         self._available_bytes = available_bytes
 
     def server(self) -> ControlServer:
@@ -84,6 +87,8 @@ class Operations:
         vm = self._configured(params.vm)
         with self._busy.doing(vm.name, "start"):
             await self._workers.clear_ended(vm.name, ErrorKind.WRONG_STATE)
+            if self._wishes.get(vm.name) is Wish.STANDBY:
+                await self._wishes.put(vm.name, None)  # it was another host's, for a copy that is gone
             socket_path = str(self._workers.socket_path(vm.name))
             spec = specs.active_spec(self._config, vm, socket_path, force=params.force)
             needed_bytes = specs.memory_needed_bytes(spec)
@@ -96,6 +101,7 @@ class Operations:
     async def vm_stop(self, params: VmParams) -> Nothing:
         """Ends the guest. A protected one leaves first, else its standby would take it for dead."""
         worker = self._running(params.vm)
+        await self._keeper.stand_back(params.vm)
         with self._busy.doing(params.vm, "stop"):
             status = await worker.status()
             vm_states.check_stop(status)
@@ -107,24 +113,36 @@ class Operations:
     async def enter(self, params: VmParams) -> Nothing:
         """Puts a running VM under protection; returns when its first epoch is acknowledged."""
         worker = self._running(params.vm)
+        if await self._keeper.join(params.vm) and (await worker.status()).state == "protected":
+            return Nothing()
         with self._busy.doing(params.vm, "enter"):
-            await self._enter(worker)
+            await self._enter_wanted(worker)
         return Nothing()
 
     async def leave(self, params: VmParams) -> Nothing:
-        """Ends protection. Not exclusive: it is also how an enter that takes too long is given up."""
-        worker = self._running(params.vm)
-        vm_states.check_leave(await worker.status())
+        """Ends protection, and that it is wanted. Not exclusive: it is also how an enter is given up."""
+        vm, worker = params.vm, self._running(params.vm)
+        await self._keeper.stand_back(vm)
+        status = await worker.status()
+        waits = self._wishes.get(vm) is not None and not self._busy.is_busy(vm)
+        if not (waits and vm_states.runs_alone(status)):
+            vm_states.check_leave(status)
+        await self._wishes.put(vm, None)
+        await self._keeper.stand_back(vm)
+        if vm_states.runs_alone(await worker.status()):
+            return Nothing()
         return await worker.call(WORKER_LEAVE, Nothing())
 
     async def switchover(self, params: VmParams) -> Nothing:
         """Moves the guest to the peer. An unprotected one is entered first: that is live migration."""
         worker = self._running(params.vm)
+        await self._keeper.join(params.vm)
         with self._busy.doing(params.vm, "switchover"):
             status = await worker.status()
             vm_states.check_switchover(status)
             if status.state in vm_states.UNPROTECTED_STATES:
-                await self._enter(worker)
+                wanted = self._wishes.get(params.vm) is not None
+                await self._entering.enter_any(worker, self._configured(params.vm), wanted=wanted)
             return await worker.call(WORKER_SWITCHOVER, Nothing())
 
     async def failover(self, params: ForceParams) -> Nothing:
@@ -153,6 +171,7 @@ class Operations:
                 for worker in self._workers.all()
                 if worker.spec.vm in silent and params.vm in (None, worker.spec.vm)
             ],
+            protection=tuple(wanted for wanted in self._keeper.report() if params.vm in (None, wanted.vm)),
         )
 
     async def vm_list(self, params: Nothing) -> VmList:
@@ -187,45 +206,20 @@ class Operations:
             version=__version__, protocol_version=PROTOCOL_VERSION, host=self._config.host.name
         )
 
-    async def _enter(self, worker: Worker) -> None:
-        status = await worker.status()
-        vm_states.check_enter(status)
-        peer = self._peer_of(self._configured(worker.spec.vm))
-        token = secrets.token_bytes(TOKEN_BYTES)
-        prepared = await peer.prepare_standby(self._standby_request(worker, status.generation, token))
+    async def _enter_wanted(self, worker: Worker) -> None:
+        """The wish is recorded first: a crash of ftd in the middle, which the worker survives, keeps it."""
+        vm = self._configured(worker.spec.vm)
+        before = self._wishes.get(vm.name)
+        await self._wishes.put(vm.name, Wish.ENTERED)
         try:
-            await worker.call(
-                WORKER_ENTER,
-                EnterWorkerParams(peer=peer.name, address=prepared.address, port=prepared.port, token=token),
-            )
+            await self._entering.enter_any(worker, vm, wanted=True)
         except WorkerGone:
-            # The standby may be all that is left of the guest. If it is not, it gives up by itself.
             raise
         except ControlError:
-            await self._discard(peer, worker.spec.vm, token)
+            # Unless a `leave` has taken it back meanwhile.
+            if before is None and self._wishes.get(vm.name) is not None:
+                await self._wishes.put(vm.name, None)
             raise
-
-    def _standby_request(self, worker: Worker, generation: int, token: bytes) -> PrepareStandbyParams:
-        spec = worker.spec
-        return PrepareStandbyParams(
-            host=self._config.host.name,
-            vm=spec.vm,
-            vm_id=spec.vm_id,
-            generation=generation,
-            shape=specs.guest_shape(spec),
-            tracker=spec.tracker,
-            token=token,
-            heartbeat_interval_ms=spec.heartbeat_interval_ms,
-            heartbeat_timeout_ms=spec.heartbeat_timeout_ms,
-            epoch_pages_max=spec.epoch_pages_max,
-            parts_max=spec.parts_max,
-        )
-
-    async def _discard(self, peer: Peer, vm: str, token: bytes) -> None:
-        try:
-            await peer.discard_standby(DiscardStandbyParams(vm=vm, token=token))
-        except ControlError as error:
-            log.warning("standby not discarded, it will give up by itself", vm=vm, error=error.message)
 
     def _configured(self, name: str) -> VmConfig:
         vm = self._config.vms.get(name)
@@ -242,8 +236,3 @@ class Operations:
             message = f"VM {vm.name} is not running on {here}; start it with `ftctl vm start {vm.name}`"
             raise ControlError(ErrorKind.WRONG_STATE, message)
         return worker
-
-    def _peer_of(self, vm: VmConfig) -> Peer:
-        if vm.peer is None:
-            raise ControlError(ErrorKind.CONFIG, f"VM {vm.name} has no peer: set `peer` in {vm.path}")
-        return Peer(self._config.host.name, vm.peer, self._config.peers[vm.peer])

@@ -2,12 +2,13 @@
 
 import hmac
 
-from ftd import host_memory, specs
+from ftd import arbiter, host_memory, specs
 from ftd.busy import BusyVms
 from ftd.config import Config, VmConfig
 from ftd.errors import ControlError, ErrorKind
 from ftd.limits import HEARTBEATS_PER_TIMEOUT_MIN
 from ftd.log import get_logger
+from ftd.protection.wishes import Wish, Wishes
 from ftd.protocol.control import PROTOCOL_VERSION, Nothing, WorkerSpec
 from ftd.protocol.control_peer import (
     DISCARD_STANDBY,
@@ -19,6 +20,7 @@ from ftd.protocol.control_peer import (
     PrepareStandbyParams,
     StandbyPrepared,
 )
+from ftd.stale_copies import StaleCopies
 from ftd.transport.server import ControlServer
 from ftd.vm_states import ENDED_STATES
 from ftd.workers import Workers
@@ -37,11 +39,14 @@ class Standbys:
         config: Config,
         workers: Workers,
         busy: BusyVms,
+        wishes: Wishes,
         available_bytes: host_memory.AvailableBytes = host_memory.available_bytes,
     ) -> None:
         self._config = config
         self._workers = workers
         self._busy = busy
+        self._wishes = wishes
+        self._stale = StaleCopies(workers, arbiter.make(specs.arbiter_spec(config)))
         self._available_bytes = available_bytes
 
     def server(self) -> ControlServer:
@@ -62,7 +67,9 @@ class Standbys:
         spec = specs.standby_spec(self._config, vm, str(self._workers.socket_path(vm.name)), params)
         self._check_agreement(spec, params)
         with self._busy.doing(vm.name, "preparing a standby"):
-            await self._make_room(spec)
+            await self._stale.clear(params)
+            await self._check_room(spec)
+            await self._wishes.put(vm.name, Wish.STANDBY if params.wanted else None)
             port = await self._workers.spawn(spec)
         log.info("standby prepared", vm=vm.name, primary=params.host, generation=params.generation)
         return StandbyPrepared(address=self._config.host.data_address, port=port)
@@ -92,10 +99,9 @@ class Standbys:
         vm = self._config.vms.get(params.vm)
         if vm is None:
             raise ControlError(ErrorKind.UNKNOWN_VM, f"VM {params.vm} is not in the configuration of {here}")
-        if vm.peer != params.host:
-            message = (
-                f"in the configuration of {here} the peer of VM {vm.name} is {vm.peer}, not {params.host}"
-            )
+        if params.host not in vm.peers:
+            known = " or ".join(vm.peers) or "not set"
+            message = f"in the configuration of {here} the peer of VM {vm.name} is {known}, not {params.host}"
             raise ControlError(ErrorKind.REFUSED, message)
         if vm.vm_id != params.vm_id:
             raise ControlError(ErrorKind.REFUSED, f"VM {vm.name} has another id on {here}: unequal releases?")
@@ -112,9 +118,7 @@ class Standbys:
             )
             raise ControlError(ErrorKind.REFUSED, message)
 
-    async def _make_room(self, spec: WorkerSpec) -> None:
-        """Ends what is left of an earlier copy, then checks the memory."""
-        await self._workers.clear_ended(spec.vm, ErrorKind.REFUSED)
+    async def _check_room(self, spec: WorkerSpec) -> None:
         needed_bytes = specs.memory_needed_bytes(spec)
         statuses, _ = await self._workers.statuses()
         held = [status.memory_bytes for status in statuses if status.role == "standby"]

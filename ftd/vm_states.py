@@ -11,6 +11,11 @@ ENTERED_STATES: Final = frozenset({"syncing", "protected"})
 ENDED_STATES: Final = frozenset({"discarded", "switched_over", "fenced", "stopped"})
 
 
+def runs_alone(status: WorkerStatus) -> bool:
+    """Whether the guest runs here, unprotected."""
+    return status.role == "active" and status.state in UNPROTECTED_STATES
+
+
 def check_enter(status: WorkerStatus) -> None:
     """Raises ControlError unless the VM runs here, unprotected."""
     _check_runs_here(status, "enter")

@@ -111,6 +111,11 @@ class Workers:
             log.warning("a worker does not answer a stop", vm=worker.spec.vm, pid=worker.pid)
         await self._wait_gone(worker, or_kill=or_kill)
 
+    async def kill(self, worker: Worker) -> None:
+        """SIGKILL; returns when it is gone. Only for a copy whose end can lose nothing."""
+        worker.kill()
+        await worker.gone.wait()
+
     async def clear_ended(self, vm: str, refusal: ErrorKind) -> None:
         """Ends what is left of an earlier copy of a VM, so that a new one can be made.
 

@@ -101,10 +101,10 @@ def vm_list(socket: Path) -> None:
 @vm_argument
 @pass_socket
 def enter(socket: Path, vm: str) -> None:
-    """Put VM under protection by its peer host.
+    """Put VM under protection by its peer host, until `ftctl leave`.
 
     Returns when the peer holds a whole copy of the running guest. If you interrupt it, the request goes on;
-    `ftctl leave` gives it up.
+    `ftctl leave` gives it up. From then on ftd protects the VM again by itself whenever it runs alone.
     """
     _run(partial(progress.call_with_bar, _console(stderr=True), socket, ENTER, vm))
     click.echo(f"VM {vm} is protected")
@@ -114,7 +114,7 @@ def enter(socket: Path, vm: str) -> None:
 @vm_argument
 @pass_socket
 def leave(socket: Path, vm: str) -> None:
-    """End the protection of VM; its guest runs on here, the standby is dropped."""
+    """End the protection of VM; its guest runs on here, the standby is dropped, and no other is sought."""
     _ask(socket, LEAVE, VmParams(vm=vm))
     click.echo(f"VM {vm} is not protected any more")
 
@@ -125,10 +125,11 @@ def leave(socket: Path, vm: str) -> None:
 def switchover(socket: Path, vm: str) -> None:
     """Move VM to its peer host, without losing anything.
 
-    A VM that is not protected is first brought under protection: this is live migration.
+    A VM that is not protected is first brought under protection: this is live migration. One that was is
+    protected again afterwards, without a command.
     """
     _run(partial(progress.call_with_bar, _console(stderr=True), socket, SWITCHOVER, vm))
-    click.echo(f"VM {vm} runs on its peer now, unprotected; protect it from there with `ftctl enter {vm}`")
+    click.echo(f"VM {vm} runs on its peer now. If it was protected, it will be again, without a command")
 
 
 @main.command()
@@ -144,7 +145,7 @@ def failover(socket: Path, vm: str, force: bool) -> None:
     want to be rid of. The arbiter is asked, so a live primary loses the guest and stops.
     """
     _ask(socket, FAILOVER, ForceParams(vm=vm, force=force))
-    click.echo(f"VM {vm} runs here now, unprotected")
+    click.echo(f"VM {vm} runs here now; it will be protected again without a command")
 
 
 @main.command("status")

@@ -94,6 +94,9 @@ def _remarks(report: StatusReport) -> Iterable[Text]:
     for status in report.workers:
         if status.reason:
             yield Text(f"{status.vm}: {status.reason}", style="yellow")
+    for wanted in report.protection:
+        if wanted.waits_for:
+            yield Text(f"{wanted.vm}: to be protected, waits for {wanted.waits_for}", style="yellow")
     for worker in report.unresponsive:
         yield Text(f"{worker.vm}: {worker.message}", style="bold red")
 

@@ -60,6 +60,8 @@ class Guest:
     irqchip: bool = False
     tracker: str = "auto"
     console: bool = True
+    reprotect: bool = False
+    """Protected again by itself: off where each step is to be seen."""
     replication: Mapping[str, int] = field(default_factory=dict)
     net: Mapping[str, str] = field(default_factory=dict)
     """Values of `[net]`, as TOML writes them."""
@@ -72,6 +74,7 @@ class Guest:
             f"vcpus = {self.vcpus}",
             f"irqchip = {str(self.irqchip).lower()}",
             f'tracker = "{self.tracker}"',
+            f"reprotect = {str(self.reprotect).lower()}",
             "[guest]",
             f'image = "{self.image}"',
             f"args = {list(self.args)}",

@@ -21,7 +21,7 @@ from msgspec import Meta
 from ftd import limits
 
 # Hosts of different control protocols refuse each other by name (`peer_hello`), before anything else is said.
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 
 Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9._-]*\Z", max_length=limits.NAME_LENGTH_MAX)]
 VmId = Annotated[bytes, Meta(min_length=limits.VM_ID_BYTES, max_length=limits.VM_ID_BYTES)]

@@ -64,12 +64,21 @@ class Unresponsive(Message, frozen=True, kw_only=True):
     message: str
 
 
+class WantedProtection(Message, frozen=True, kw_only=True):
+    """A VM that is to be protected, from `enter` to `leave`."""
+
+    vm: str
+    waits_for: str = ""
+    """Why it is not just now; empty: it is, or does not run here."""
+
+
 class StatusReport(Message, frozen=True, kw_only=True):
     """Answer to `status`."""
 
     host: HostInfo
     workers: list[WorkerStatus]
     unresponsive: list[Unresponsive]
+    protection: tuple[WantedProtection, ...] = ()
 
 
 class VersionInfo(Message, frozen=True, kw_only=True):

@@ -52,6 +52,8 @@ class PrepareStandbyParams(Message, frozen=True, kw_only=True):
     shape: GuestShape
     tracker: Tracker
     token: Token
+    wanted: bool
+    """Protection is to be kept up: the standby's host, too, protects the VM again after it took it over."""
     heartbeat_interval_ms: Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_INTERVAL_MS_MAX)]
     heartbeat_timeout_ms: Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_TIMEOUT_MS_MAX)]
     epoch_pages_max: Annotated[int, Meta(ge=limits.EPOCH_PAGES_MIN, le=limits.EPOCH_PAGES_MAX)]

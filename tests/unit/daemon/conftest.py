@@ -44,6 +44,7 @@ level = "error"
 VM_FILE = """
 name = "web"
 memory_mib = 64
+reprotect = false
 [guest]
 image = "./guest.bin"
 args = [1, 2]

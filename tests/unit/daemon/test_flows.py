@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from ftd.errors import ControlError, ErrorKind
-from ftd.protocol.control import Method, Nothing
+from ftd.protocol.control import PROTOCOL_VERSION, Method, Nothing
 from ftd.protocol.control_operator import (
     ENTER,
     FAILOVER,
@@ -302,7 +302,7 @@ async def test_a_running_vm_that_the_configuration_lost(alpha: Host, nursery: tr
 
 async def test_version(alpha: Host) -> None:
     version = await alpha.call(VERSION, Nothing())
-    assert (version.host, version.protocol_version) == ("alpha", 1)
+    assert (version.host, version.protocol_version) == ("alpha", PROTOCOL_VERSION)
 
 
 async def test_one_daemon_per_runtime_dir(alpha: Host, nursery: trio.Nursery) -> None:

@@ -37,6 +37,7 @@ def request(host: Host, /, **changes: Any) -> PrepareStandbyParams:
         shape=guest_shape(active_spec(host.config, vm, "", force=False)),
         tracker="auto",
         token=TOKEN,
+        wanted=True,
         heartbeat_interval_ms=20,
         heartbeat_timeout_ms=100,
         epoch_pages_max=4096,
@@ -118,12 +119,25 @@ async def test_memory_of_the_standby(alpha: Host, beta: Host, nursery: trio.Nurs
     assert (await alpha.worker()).state == "idle"
 
 
-async def test_a_second_standby_is_refused_and_the_first_stays(beta: Host) -> None:
+async def test_a_standby_without_a_whole_copy_is_replaced(beta: Host) -> None:
+    """It can never take over; whoever asked for it has lost sight of it."""
     prepared = await peer(beta).prepare_standby(request(beta))
     assert prepared.address == "127.0.0.1"
-    with pytest.raises(ControlError, match="VM web has a worker here already: standby, standby_syncing"):
-        await peer(beta).prepare_standby(request(beta))
-    assert (await beta.worker()).state == "standby_syncing"
+    first = (await beta.worker()).pid
+    await peer(beta).prepare_standby(request(beta))
+    second = await beta.worker()
+    assert (second.state, second.pid != first) == ("standby_syncing", True)
+
+
+async def test_a_whole_copy_is_never_replaced(beta: Host) -> None:
+    """A request may be late: what it asks to replace may be the only copy beside the one that asked."""
+    prepared = await peer(beta).prepare_standby(request(beta))
+    async with await trio.open_tcp_stream(prepared.address, prepared.port) as primary:
+        await primary.send_all(TOKEN)
+        await primary.receive_some(1)
+        with pytest.raises(ControlError, match="VM web has a worker here already: standby, standby in gen"):
+            await peer(beta).prepare_standby(request(beta))
+        assert (await beta.worker()).state == "standby"
 
 
 async def test_discard_takes_the_right_token(beta: Host) -> None:
