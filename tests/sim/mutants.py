@@ -13,8 +13,9 @@ from ftd.replication.standby import StandbyCore
 from tests.sim.model_mutants import MODEL_MUTANTS
 from tests.sim.planting import Mutant, Planting
 from tests.sim.production_mutants import PRODUCTION_MUTANTS
+from tests.sim.protection_mutants import PROTECTION_MUTANTS
 
-MUTANTS: dict[str, Mutant] = {**PRODUCTION_MUTANTS, **MODEL_MUTANTS}
+MUTANTS: dict[str, Mutant] = {**PRODUCTION_MUTANTS, **PROTECTION_MUTANTS, **MODEL_MUTANTS}
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftd.errors import ControlError
-from ftd.protocol.control import EnterWorkerParams, FailoverWorkerParams, Nothing
-from ftd.replication.states import ACTIVE_ALONE, StandbyState
+from ftd.protection.wishes import Wish
+from ftd.protocol.control import FailoverWorkerParams, Nothing
+from ftd.replication.states import ACTIVE_ALONE
 from tests.sim import trio_stand_in as trio
 from tests.sim.clockwork import MS
 from tests.sim.worker import Worker
@@ -68,52 +69,46 @@ class Operators:
         return self._world.pick(lambda worker: worker.lives and not worker.is_active)
 
     def enter(self) -> None:
-        """Protects the guest with the other host."""
+        """Protects the guest with the other host, from now on."""
         if worker := self._active():
             self._ask("enter", worker, lambda: self._enter(worker))
 
-    def enter_if_alone(self) -> None:
-        """Protects a guest that runs alone, where there is room for a standby."""
+    def enter_if_unwanted(self) -> None:
+        """Where protection was left, and the guest runs alone."""
         worker = self._active()
         if worker is None or worker.copy.core.state not in ACTIVE_ALONE:
             return
-        if self._world.has_room(self._world.other(worker.host)):
+        if self._world.daemon_of(worker.host).wish is None:
             self._ask("enter", worker, lambda: self._enter(worker))
 
     async def _enter(self, worker: Worker) -> None:
-        # As Operations.enter: states that cannot enter are refused before a standby is made.
-        if worker.copy.core.state not in ACTIVE_ALONE:
+        """As Operations.enter."""
+        daemon = self._world.daemon_of(worker.host)
+        if daemon.busy or not daemon.runs:
             return
-        token = self._world.clockwork.random.randbytes(16)
-        standby = self._world.prepare_standby(worker, token)
-        if standby is None:
-            return
-        await trio.sleep(_RPC_S)
+        before, daemon.wish, daemon.busy = daemon.wish, Wish.ENTERED, True
         try:
-            params = EnterWorkerParams(
-                peer=standby.host.name, address=standby.host.name, port=standby.number, token=token
-            )
-            await worker.service._enter(params)
+            await daemon.enter(worker, wanted=True)
         except ControlError:
-            self._discard(standby)
+            if before is None:
+                daemon.wish = None
             raise
-
-    def _discard(self, standby: Worker) -> None:
-        """As Standbys.discard: only what never was complete."""
-        if standby.lives and standby.copy.core.state is StandbyState.STANDBY_SYNCING:
-            trio.start(self._stop_quietly(standby), standby.process)
-
-    async def _stop_quietly(self, standby: Worker) -> None:
-        try:
-            await standby.service._stop(Nothing())
-        except ControlError as error:
-            self._world.timeline.note(standby.label, "not discarded: {}", error.message)
+        finally:
+            daemon.busy = False
 
     def leave(self) -> None:
-        """Ends protection."""
+        """Ends protection, and that it is wanted."""
         if worker := self._active():
             self._world.disturb("leave")
-            self._ask("leave", worker, lambda: worker.service._leave(Nothing()))
+            self._ask("leave", worker, lambda: self._leave(worker))
+
+    async def _leave(self, worker: Worker) -> None:
+        """As Operations.leave."""
+        daemon = self._world.daemon_of(worker.host)
+        if daemon.runs:
+            daemon.wish = None
+            daemon.stand_back()
+        await worker.service._leave(Nothing())
 
     def switchover(self) -> None:
         """Moves the guest."""

@@ -76,6 +76,11 @@ class Process:
         self._interpreter_busy = False
         self._interpreter_due: list[Callable[[], object]] = []
 
+    @property
+    def answers(self) -> bool:
+        """Neither stopped nor too busy to."""
+        return self.alive and not self._stops and not self._interpreter_busy
+
     def later(self, delay_us: int, do: Callable[[], object], lane: Lane) -> None:
         """In ``delay_us`` of this host's clock a thread does ``do``, if it can run then."""
         self.clockwork.after(int(delay_us / self.host.rate) + 1, partial(self._run, do, lane))

@@ -157,6 +157,11 @@ class Worker:
         return self.process.alive and self.copy is not None and not self.copy.ended.is_set()
 
     @property
+    def answers(self) -> bool:
+        """Its control socket does."""
+        return self.lives and self.process.answers
+
+    @property
     def is_active(self) -> bool:
         """It has the guest, or had it."""
         return self.lives and isinstance(self.copy.core.state, ActiveState)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from ftd.arbiter.contract import Record
-from ftd.errors import ControlError
+from ftd.errors import ControlError, ErrorKind
+from ftd.protection.wishes import Wish
 from ftd.replication.states import ActiveState
 from tests.sim import production, trio_stand_in
 from tests.sim.checkers import PromiseBroken
 from tests.sim.clockwork import MS, SECOND, Clockwork
+from tests.sim.daemons import Daemon
 from tests.sim.disk import Disk, SimPath
 from tests.sim.faults import Faults
 from tests.sim.network import Network
@@ -27,6 +29,9 @@ HOSTS = ("alpha", "beta")
 RECOVERY_US = 8 * SECOND
 """Bound of "the guest runs again": the longest timeout, the arbiter's deadline, and the longest wait between
 two tries of a claim, twice, because a second loss may follow the first."""
+PROTECTED_AGAIN_US = 16 * SECOND
+"""Bound of "and is protected again": all of the above, the longest wait between two tries, and one of them to
+end a copy that stands in the way."""
 TROUBLE_AT_TRANSITION = 0.12
 """How often something goes wrong, or is asked for, right after a copy has changed its state."""
 LOOKS_QUIET = 7
@@ -43,15 +48,16 @@ class World:
         self.network = Network(self.clockwork)
         self.disk = Disk(self.clockwork)
         self.disk.crash = self.lose_power
+        self.workers: list[Worker] = []
         self.hosts = tuple(Host(self.clockwork, self.network, name) for name in HOSTS)
         self.outside = Outside(self.clockwork, self.timeline, HOSTS)
+        self.daemons = tuple(Daemon(self, host) for host in self.hosts)
         self.operators = Operators(self)
         self.faults = Faults(self)
         self.outside.checkers.newest_pair = lambda: self.network.connections
         self.outside.on_seal = self.faults.at_seal
         self.network.arrived = self.outside.arrived
         self.outside.link_delay_us = self.network.longest_delay_us
-        self.workers: list[Worker] = []
         self.healed = False
         self.lost_for_good = ""
         """Why the guest cannot run any more though nothing was done wrong; empty while it can."""
@@ -65,17 +71,16 @@ class World:
 
     def start_active(self, host: Host) -> None:
         """As `vm start`."""
+        daemon = self.daemon_of(host)
+        daemon.wish = Wish.ENTERED if daemon.wish is Wish.ENTERED else None
         worker = self._make_worker(host, "active")
         worker.start_active()
 
-    def prepare_standby(self, primary: Worker, token: bytes) -> Worker | None:
-        """As a daemon asks the peer's; None: it cannot be reached, or has no room."""
-        host = self.other(primary.host)
-        if self.network.cut.get((primary.host.name, host.name, "data")) or not self.has_room(host):
-            return None
+    def make_standby(self, host: Host, primary: Worker, generation: int, token: bytes) -> Worker:
+        """On ``host``, which has room: it waits for ``primary``."""
         standby = self._make_worker(host, "standby")
         standby.spec = msgspec.structs.replace(
-            standby.spec, generation=primary.copy.core.generation, token=token, peer=primary.host.name
+            standby.spec, generation=generation, token=token, peer=primary.host.name
         )
         standby.start_standby()
         return standby
@@ -97,6 +102,10 @@ class World:
     def other(self, host: Host) -> Host:
         """The peer."""
         return self.hosts[1 - self.hosts.index(host)]
+
+    def daemon_of(self, host: Host) -> Daemon:
+        """The ftd of that host."""
+        return self.daemons[self.hosts.index(host)]
 
     def pick(self, wanted: Callable[[Worker], bool]) -> Worker | None:
         """One of the workers that are ``wanted``; None: there is none."""
@@ -132,6 +141,12 @@ class World:
             return record
         return None
 
+    def record_seen_by(self, host: Host) -> Record | None:
+        """What the arbiter answers there. Raises ControlError: nothing."""
+        if host.name in self.disk.unreachable or self.disk.damaged or self.disk.failing:
+            raise ControlError(ErrorKind.ARBITER, "the arbiter does not answer")
+        return self._record()
+
     def _program_failed(self, error: BaseException) -> None:
         # `vm start` where the arbiter refuses it is an answer, and the end of that process.
         process = trio_stand_in.current_process()
@@ -159,11 +174,18 @@ class World:
         if lives and not self._has_heir(worker):
             self.lost_for_good = f"{worker.label} was killed, and nobody else could go on"
 
+    def end_stale(self, worker: Worker) -> None:
+        """A daemon ends a copy whose generation is over. Nobody may miss it: it excuses nothing."""
+        self.timeline.note(worker.label, "is ended: a stale copy")
+        self.disturb("stale copy")
+        worker.process.end()
+
     def lose_power(self, host: Host) -> None:
         """A host and all on it is gone."""
         self.timeline.note(host.name, "loses power")
         host.up = False
         self.disk.power_lost(host)
+        self.daemon_of(host).power_lost()
         for worker in self.workers:
             if worker.host is host:
                 self.kill(worker, power_lost=True)
@@ -219,18 +241,18 @@ class World:
             self.clockwork.after(random_.randrange(150 * MS, trouble_us), self.operators.do_something)
         for _ in range(random_.randrange(14)):
             self.clockwork.after(random_.randrange(100 * MS, trouble_us), self.faults.begin_one)
-        self.clockwork.after(500 * MS, self._keep_protected)
+        self.clockwork.after(500 * MS, self._want_protection)
         self._run_for(trouble_us)
         self.timeline.note("world", "nothing goes wrong any more")
         self.healed = True
         self.faults.heal()
         self._settle()
 
-    def _keep_protected(self) -> None:
-        """Somebody looks now and then, and protects a guest that is not: else little could go wrong."""
+    def _want_protection(self) -> None:
+        """Whoever left protection regrets it soon: else little could go wrong."""
         if not self.healed:
-            self.operators.enter_if_alone()
-            self.clockwork.after(self.clockwork.random.randrange(100 * MS, SECOND), self._keep_protected)
+            self.operators.enter_if_unwanted()
+            self.clockwork.after(self.clockwork.random.randrange(100 * MS, SECOND), self._want_protection)
 
     def _run_for(self, duration_us: int) -> None:
         self.clockwork.run(self.clockwork.now_us + duration_us)
@@ -240,15 +262,18 @@ class World:
             raise self._failure
 
     def _settle(self) -> None:
-        deadline_us = self.clockwork.now_us + RECOVERY_US
+        healed_us = self.clockwork.now_us
         answered = self.outside.answered
         quiet = 0
         while quiet < LOOKS_QUIET:
             self._run_for(_LOOK_US)
             ends = self._open_ends(answered)
-            quiet = 0 if ends else quiet + 1
-            if ends and self.clockwork.now_us > deadline_us:
+            bare = [daemon.host.name for daemon in self.daemons if daemon.wants_protection]
+            quiet = 0 if ends or bare else quiet + 1
+            if ends and self.clockwork.now_us > healed_us + RECOVERY_US:
                 raise PromiseBroken("; ".join(ends))
+            if bare and self.clockwork.now_us > healed_us + PROTECTED_AGAIN_US:
+                raise PromiseBroken(f"the guest on {bare} is to be protected, and is not")
 
     def _open_ends(self, answered_before: int) -> list[str]:
         """What must not be so for long once nothing goes wrong any more."""
