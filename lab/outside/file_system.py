@@ -16,8 +16,8 @@ e2fsck -f -n "$copy"; found=$?
 rm "$copy"
 echo "e2fsck: journal $replayed, check $found"
 """
-"""A shell's text, for an image as its first argument: the journal is replayed as a mount would do it, on a copy; then
-everything is checked."""
+"""A shell's text, for an image as its first argument: on a copy the journal is replayed as a mount would do
+it; then everything is checked."""
 _RESULT: Final = re.compile(r"^e2fsck: journal (\d+), check (\d+)$", re.MULTILINE)
 
 
@@ -39,7 +39,7 @@ def verdict(output: str) -> Checked:
     found = _RESULT.search(output)
     # 127: there is no e2fsck. 8 and more: it could not do its work, or does not know its options.
     if found is None or max(int(found[1]), int(found[2])) >= 8:
-        raise LabError(f"the file system was not checked (needs e2fsck, of Debian's e2fsprogs): {output.strip()}")
+        raise LabError(f"the file system was not checked: {output.strip()} (e2fsck is in e2fsprogs)")
     # 1: something was corrected, which replaying is.
     return Checked(int(found[1]) in (0, 1) and found[2] == "0", output)
 
