@@ -259,6 +259,10 @@ class LocalPair:
         """`ftctl enter`: returns when the guest is protected."""
         await (host or self.alpha).call(operator.ENTER, VmParams(vm=self.guest.name))
 
+    async def switchover(self, host: LocalHost) -> None:
+        """`ftctl switchover` on the host that runs the guest, which is protected first if it is not."""
+        await host.call(operator.SWITCHOVER, VmParams(vm=self.guest.name))
+
     async def wait_for_state(self, host: LocalHost, *states: str, deadline_s: float = 20.0) -> WorkerStatus:
         """Polls until the guest's worker on `host` is in one of `states`. Raises LocalPairError."""
         status = None
