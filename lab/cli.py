@@ -2,22 +2,20 @@
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import click
 
 from lab.cli_guest import guest
+from lab.cli_pair import pair, shell
 from lab.cli_tests import mutants, test
+from lab.cli_variant import build, variant_options
 from lab.errors import LabError, MissingError
 from lab.host.spec import Spec
-from lab.kernel import image, modules
-from lab.kernel.series import Variant
+from lab.kernel import modules
 from lab.root.image import with_python
 from lab.run import Taken, run_sync
-
-F = TypeVar("F", bound=Callable[..., object])
 
 EXIT_LAB: Final = 125
 """The lab itself failed: no image, a patch that does not apply, a host that died."""
@@ -46,26 +44,8 @@ def cli() -> None:
     """
 
 
-def _variant_options(command: F) -> F:
-    options = (
-        click.option(
-            "--kernel", "release", metavar="RELEASE", help="e.g. 6.12.43+deb12-cloud-amd64; else the newest"
-        ),
-        click.option("--debug", is_flag=True, help="Compile with -DKVM_MT_DEBUG: delays can be injected."),
-        click.option("--mutant", metavar="NAME", help="Apply kernel-patches/mutants/NAME.patch on top."),
-        click.option("--upto", type=int, metavar="N", help="Only the first N patches; 0: unpatched."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _build(release: str | None, debug: bool, mutant: str | None, upto: int | None) -> modules.Modules:
-    return modules.build(image.find(release), Variant(debug=debug, mutant=mutant, upto=upto))
-
-
 @cli.command()
-@_variant_options
+@variant_options
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), help="Copy the modules there.")
 def kernel(release: str | None, debug: bool, mutant: str | None, upto: int | None, to: Path | None) -> None:
     """Build kvm.ko, kvm-amd.ko and kvm-intel.ko from kernel-patches/.
@@ -73,7 +53,7 @@ def kernel(release: str | None, debug: bool, mutant: str | None, upto: int | Non
     The kernel is the one given, or the newest Debian 6.12 kernel installed, or the newest that Debian offers.
     Prints the folder with the modules; a second call with nothing changed is immediate.
     """
-    built = _build(release, debug, mutant, upto)
+    built = build(release, debug, mutant, upto)
     if to is not None:
         to.mkdir(parents=True, exist_ok=True)
         for name in modules.NAMES:
@@ -82,7 +62,7 @@ def kernel(release: str | None, debug: bool, mutant: str | None, upto: int | Non
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
-@_variant_options
+@variant_options
 @click.option("--cpus", default=2, show_default=True)
 @click.option("--memory", "memory_mib", default=1024, show_default=True, metavar="MIB")
 @click.option("--param", "parameters", multiple=True, metavar="MODULE.NAME=VALUE", help="Repeatable.")
@@ -131,7 +111,7 @@ def run(
     Example: python -m lab run --cpus 2 --param kvm.tdp_mmu=N --file build/mt_basic -- /mt_basic --verbose
     """
     spec = Spec(
-        modules=_build(release, debug, mutant, upto),
+        modules=build(release, debug, mutant, upto),
         cpus=cpus,
         memory_mib=memory_mib,
         parameters=parameters,
@@ -154,6 +134,8 @@ def _placed(text: str) -> tuple[str, Path]:
     return inside or f"/{Path(here).name}", Path(here)
 
 
+cli.add_command(pair)
+cli.add_command(shell)
 cli.add_command(test)
 cli.add_command(mutants)
 cli.add_command(guest)

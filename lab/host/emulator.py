@@ -80,7 +80,10 @@ def start(spec: Spec, initramfs: bytes) -> Emulator:
     entered = ["nsenter", f"--net=/run/netns/{spec.namespace}", "--"] if spec.namespace else []
     command = ["setpriv", "--pdeathsig", "KILL", *entered, PROGRAM, *_arguments(spec, *inherited)]
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=inherited)
+        # In a session of its own: who interrupts the lab from a terminal does not mean the emulator.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, pass_fds=inherited, start_new_session=True
+        )
     except OSError as error:
         raise LabError(f"the emulator of host {spec.name} did not start: {error}") from error
     finally:

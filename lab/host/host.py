@@ -116,7 +116,9 @@ class Host:
 
     def close(self) -> None:
         """Kills it and gives everything back. Who waits for a command's end gets HostError."""
-        self._stream.socket.close()
+        self._emulator.kill()
+        if trio.lowlevel.in_trio_run():
+            self._stream.socket.close()
         self._emulator.close()
 
     async def _answer(

@@ -12,6 +12,25 @@ CONTROL_PORT: Final = 7600
 HOST_FILE: Final = "etc/ftd/ftd.toml"
 
 
+LEDGER_PORT: Final = 7000
+LEDGER: Final = f"""name = "ledger"
+memory_mib = 64
+
+[guest]
+image = "ledger"
+
+[console]
+listen = "tcp:0.0.0.0:{LEDGER_PORT}"
+
+# For processors that are emulated, and share this machine's with those of the other host.
+[replication]
+checkpoint_rate_hz = 50
+heartbeat_interval_ms = 100
+heartbeat_timeout_ms = 1000
+"""
+"""A bare guest that answers on the console, at whichever host runs it."""
+
+
 @dataclass(frozen=True)
 class Configuration:
     """VM files by name, and what is added to the host files."""

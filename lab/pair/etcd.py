@@ -1,8 +1,6 @@
 """The arbiter of a pair: one etcd of the party outside, on the management network."""
 
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,25 +21,36 @@ def endpoint() -> str:
     return f"{MANAGEMENT.address('outside')}:{PORT}"
 
 
-@asynccontextmanager
-async def running(networks: Networks, folder: Path) -> AsyncIterator[None]:
-    """It answers, and ends with the block, or with the process that started it. Its files lie in `folder`.
+class Arbiter:
+    """The process; it dies with the one that started it. Its files lie in `folder`."""
 
-    Raises MissingError where it cannot be had, LabError when it does not start.
-    """
-    program = await trio.to_thread.run_sync(etcd.find)
-    log = folder / "etcd.log"
-    process = _start(program, networks.namespace, folder, log)
-    try:
-        await _answers(networks, process, log)
-        yield
-    finally:
-        process.kill()
-        process.wait()
+    def __init__(self, networks: Networks, folder: Path) -> None:
+        """Raises MissingError where etcd cannot be had."""
+        self._networks = networks
+        self._log = folder / "etcd.log"
+        self._process = _start(etcd.find(), networks.namespace, folder, self._log)
+
+    async def wait_ready(self) -> None:
+        """Returns when it answers. Raises LabError, with the end of its log, when it does not."""
+        with trio.move_on_after(READY_DEADLINE_S):
+            while self._process.poll() is None:
+                try:
+                    stream = await self._networks.connect(MANAGEMENT.address("outside"), PORT)
+                except OSError:
+                    await trio.sleep(_POLL_S)
+                else:
+                    await stream.aclose()
+                    return
+        log = self._log.read_text()[-_LOG_CHARACTERS:]
+        raise LabError(f"the arbiter's etcd did not start; its log ends:\n{log}")
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.wait()
 
 
 def _start(program: Path, namespace: str, folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Not in a thread of trio's: the process would die with that."""
     client, peer = f"http://{endpoint()}", "http://127.0.0.1:2380"
     entered = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{namespace}", "--"]
     options = {
@@ -58,18 +67,9 @@ def _start(program: Path, namespace: str, folder: Path, log: Path) -> subprocess
     words = [word for option in options.items() for word in option]
     with log.open("wb") as file:
         return subprocess.Popen(
-            [*entered, str(program), *words], stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            [*entered, str(program), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
-
-
-async def _answers(networks: Networks, process: subprocess.Popen[bytes], log: Path) -> None:
-    with trio.move_on_after(READY_DEADLINE_S):
-        while process.poll() is None:
-            try:
-                stream = await networks.connect(MANAGEMENT.address("outside"), PORT)
-            except OSError:
-                await trio.sleep(_POLL_S)
-            else:
-                await stream.aclose()
-                return
-    raise LabError(f"the arbiter's etcd did not start; its log ends:\n{log.read_text()[-_LOG_CHARACTERS:]}")

@@ -12,10 +12,11 @@ from ftd.protocol.control import Message, Method, WorkerStatus
 from ftd.protocol.control_operator import STATUS, StatusParams
 from ftd.transport.client import ControlConnection
 from ftd.transport.framing import TransportError, TransportFailure
+from lab.errors import LabError
 from lab.host.host import Finished, Host, HostError, start
 from lab.host.kernel_log import trouble_in
 from lab.host.spec import Spec
-from lab.pair.network import HOSTS, QUESTIONS, Networks
+from lab.pair.network import CLIENT, HOSTS, QUESTIONS, Network, Networks
 
 P = TypeVar("P", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -71,6 +72,19 @@ class Member:
         """Ends `freeze`."""
         self._running().thaw()
         self._frozen = False
+
+    async def slow(self, network: Network, netem: str) -> None:
+        """What the host sends there is delayed, lost and so on: words of tc-netem(8); none ends it.
+
+        Raises LabError for words that tc refuses.
+        """
+        device = "client0" if network is CLIENT else network.name
+        undo = f"tc qdisc delete dev {device} root 2>/dev/null"
+        done = await self.run(
+            f"{undo}; tc qdisc add dev {device} root netem {netem}" if netem else f"{undo}; :"
+        )
+        if done.status != 0:
+            raise LabError(f"{self.name}: netem {netem}: {done.output.decode(errors='replace')}")
 
     def close(self) -> None:
         """Power loss, and what it held here is given back; the kernel's log is kept."""

@@ -67,6 +67,8 @@ class Networks:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
+        self.cuts: set[str] = set()
+        """What is cut, for a person: such as `repl from alpha`."""
 
     def make(self) -> None:
         """Makes the namespace with all that is in it. Raises MissingError without the right to."""
@@ -97,16 +99,13 @@ class Networks:
 
     def cut(self, network: Network, host: str, way: Way = Way.BOTH) -> None:
         """Drops frames between a host and a network, silently. Until `heal`."""
+        self.cuts |= {f"{network.name} {each} {host}" for each in way.value}
         self._nft([f"add element bridge cut {each} {{ {network.tap(host)} }}" for each in way.value])
 
     def heal(self) -> None:
         """Ends all cuts."""
+        self.cuts.clear()
         self._nft(["flush set bridge cut from", "flush set bridge cut to"])
-
-    def cuts(self) -> str:
-        """What is cut, for a person."""
-        shown = run(self.command("nft", "list", "sets", "bridge"), what="reading the cuts", nice=False)
-        return " ".join(shown.split())
 
     def command(self, *words: str) -> list[str]:
         """A command that runs as the party outside."""

@@ -1,8 +1,8 @@
 """Both hosts, on networks of their own, with an arbiter: booted, and gone at the end whatever happens."""
 
 import compileall
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -44,8 +44,11 @@ class PairSpec:
 class Pair:
     """Made by `running`."""
 
-    def __init__(self, networks: Networks, members: list[Member], folder_: Path) -> None:
+    def __init__(
+        self, networks: Networks, members: list[Member], arbiter: etcd.Arbiter, folder_: Path
+    ) -> None:
         self.networks = networks
+        self._arbiter = arbiter
         self.alpha, self.beta = members
         self.folder = folder_
 
@@ -65,39 +68,42 @@ class Pair:
         return self.beta if member is self.alpha else self.alpha
 
     async def boot(self) -> None:
-        """Both at once."""
+        """Those of them that do not run, both at once; the arbiter answers as well."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._arbiter.wait_ready)
             for member in self.members:
-                nursery.start_soon(member.boot)
+                if member.state == "dead":
+                    nursery.start_soon(member.boot)
 
     async def logs(self) -> str:
         """Of both, for a person."""
         return "\n".join([await member.logs() for member in self.members])
 
 
-@asynccontextmanager
-async def prepared(spec: PairSpec) -> AsyncIterator[Pair]:
+@contextmanager
+def prepared(spec: PairSpec) -> Iterator[Pair]:
     """Networks and arbiter are there, hosts are not booted yet. All is gone at the end, whatever happens.
 
     To be entered from the main thread. Raises MissingError, LabError.
     """
     packages.require(["iproute2", "nftables", "util-linux"], why="a pair of hosts")
     base = _base(spec)
-    async with AsyncExitStack() as stack:
+    with ExitStack() as stack:
         place = stack.enter_context(folder.owned())
         networks = Networks(place.name)
         networks.make()
-        await stack.enter_async_context(etcd.running(networks, place))
+        arbiter = etcd.Arbiter(networks, place)
+        stack.callback(arbiter.close)
         members = [Member(_host(spec, base, name, place), networks) for name in HOSTS]
         for member in members:
             stack.callback(member.close)
-        yield Pair(networks, members, place)
+        yield Pair(networks, members, arbiter, place)
 
 
 @asynccontextmanager
 async def running(spec: PairSpec) -> AsyncIterator[Pair]:
     """Both hosts run ftd. Otherwise as `prepared`; raises HostError as well."""
-    async with prepared(spec) as pair:
+    with prepared(spec) as pair:
         await pair.boot()
         yield pair
 

@@ -11,7 +11,7 @@ from lab.debian import packages
 PACKAGES: Final = (
     *("bash", "coreutils", "dash", "diffutils", "findutils", "grep", "hostname", "libc-bin", "sed", "tar"),
     *("util-linux", "procps", "iproute2", "kmod", "python3", "python3-venv"),
-    *("nftables", "socat"),
+    *("iputils-ping", "nftables", "socat"),
     # Tests compile what they preload into the product.
     *("gcc", "binutils", "libc6-dev"),
 )
