@@ -68,7 +68,9 @@ class Witness:
             self.answering.set()
 
 
-async def last_record(address: str) -> tuple[int, int] | None:
+async def last_record(
+    address: str, *, connector_for: Callable[[str], Connector] = connector_of
+) -> tuple[int, int] | None:
     """Number and hash of a ledger's newest request, asked on a connection of its own. None: no answer.
 
     A copy is shown as active a moment before its console listens: it is tried again until FINISH_DEADLINE_S.
@@ -76,15 +78,15 @@ async def last_record(address: str) -> tuple[int, int] | None:
     with trio.move_on_after(FINISH_DEADLINE_S):
         while True:
             with suppress(OSError, trio.BrokenResourceError):
-                record = await _ask_last_record(address)
+                record = await _ask_last_record(connector_for(address))
                 if record is not None:
                     return record
             await trio.sleep(RETRY_S)
     return None
 
 
-async def _ask_last_record(address: str) -> tuple[int, int] | None:
-    async with await connector_of(address)() as stream:
+async def _ask_last_record(connector: Connector) -> tuple[int, int] | None:
+    async with await connector() as stream:
         await stream.send_all(b"\n?\n")
         text = b""
         while len(text) < _LINE_BYTES_MAX and (chunk := await stream.receive_some()):

@@ -1,76 +1,22 @@
 """A host that stops and comes back: its peer may have given up on it, and it must find that out first."""
 
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
 
 from ftd.drill.demo_client import last_record
-from ftd.drill.ledger import Disconnected, Event, connector_of
+from ftd.drill.ledger import Disconnected, Event
 from ftd.drill.ledger_book import Book
 from ftd.drill.local_pair import Guest
 from tests.failover.processes import freeze, frozen, thaw
 from tests.failover.scene import Scene, eventually, playing
+from tests.failover.stubborn_client import later_answers, stubborn_client
 
 TIMEOUT_MS: Final = 1000
 SHORT_FREEZE_S: Final = 1.8
 HASTY: Final = Guest(memory_mib=64, replication={"heartbeat_timeout_ms": TIMEOUT_MS})
 # Room for a stop of more than half of it, and for a slow machine beyond that.
 PATIENT: Final = Guest(memory_mib=64, replication={"heartbeat_timeout_ms": 3000})
-ANSWER: Final = re.compile(rb"(?m)^[AD] (\d+) ")
-ASK_INTERVAL_S: Final = 0.005
-
-
-class StubbornClient:
-    """Stays on one connection, whatever happens, and goes on asking there."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self.book = Book()
-        self.late = b""
-        self.closed = trio.Event()
-        self._stream = stream
-        self._thawed = False
-
-    def expect_nothing(self) -> None:
-        """What comes from now on is kept in `late`, and not believed."""
-        self._thawed = True
-
-    async def ask(self) -> None:
-        """Numbered requests, until the connection ends."""
-        try:
-            await self._stream.send_all(b"\n?\n")
-            while True:
-                await self._stream.send_all(self.book.ask(b"stubborn", trio.current_time()))
-                await trio.sleep(ASK_INTERVAL_S)
-        except trio.BrokenResourceError:
-            return
-
-    async def listen(self) -> None:
-        """Answers into the book."""
-        text = b""
-        try:
-            while chunk := await self._stream.receive_some():
-                if self._thawed:
-                    self.late += chunk
-                    continue
-                *lines, text = (text + chunk).split(b"\n")
-                for line in lines:
-                    self.book.read(line, trio.current_time())
-        except trio.BrokenResourceError:
-            pass
-        self.closed.set()
-
-
-@asynccontextmanager
-async def stubborn_client(address: str) -> AsyncIterator[StubbornClient]:
-    async with await connector_of(address)() as stream, trio.open_nursery() as nursery:
-        client = StubbornClient(stream)
-        nursery.start_soon(client.ask)
-        nursery.start_soon(client.listen)
-        yield client
-        nursery.cancel_scope.cancel()
 
 
 async def answered(book: Book, count: int) -> None:
@@ -97,8 +43,7 @@ async def test_a_primary_that_was_given_up_lets_nothing_out() -> None:
         thaw(pid)
         await scene.ended(pid)
         await old.closed.wait()
-        later = [int(number) for number in ANSWER.findall(old.late) if int(number) > at_takeover[0]]
-        assert later == [], "answered by a copy that had lost the guest"
+        assert later_answers(old, at_takeover[0]) == [], "answered by a copy that had lost the guest"
         assert "beta won generation 2" in scene.alpha.worker_log(scene.vm)
 
         assert not old.book.breaches
