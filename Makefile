@@ -14,7 +14,7 @@ C_SOURCES := $(wildcard ftd/dataplane/*.c ftd/vm/microvm/*.c)
 C_WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
 C_CHECKS := $(C_SOURCES:%=check-%)
 
-.PHONY: help setup demo test test-long sim bench bench-kernel kernel kernel-test kernel-mutants check check-python check-c clean $(C_CHECKS)
+.PHONY: help setup demo test test-long sim bench bench-kernel bench-lab kernel kernel-test kernel-mutants check check-python check-c clean $(C_CHECKS)
 
 help:
 	@echo "make demo       two daemons, a guest, a kill: within a minute"
@@ -26,6 +26,7 @@ help:
 	@echo "make kernel-test  the patched kvm's tests, on hosts under emulation: within 10 minutes"
 	@echo "make kernel-mutants  faults planted in the patches: each must be seen"
 	@echo "make bench-kernel  memory tracking against the dirty ring and the bitmap, in the lab"
+	@echo "make bench-lab  what clients of a real guest see when its host dies, in the lab"
 	@echo "make check      linters, types, layers, C warnings"
 	@echo "make setup      only what all of these need"
 	@echo "make clean      remove what was built"
@@ -63,6 +64,10 @@ kernel-mutants: setup
 # In the lab: about a quarter of an hour.
 bench-kernel: setup
 	$(BIN)/python -m bench.kernel
+
+# Most of an hour: 20 kills, each with a boot of a host and of the guest.
+bench-lab: setup
+	$(BIN)/python -m bench.lab
 
 check: check-python check-c
 

@@ -47,7 +47,16 @@ class ChainClient:
             why = str(group.exceptions[0].__cause__ or group.exceptions[0])
         finally:
             self.account.close(trio.current_time(), why)
+            self._answered.set()
             await trio.aclose_forcefully(stream)
+
+    async def more_answers(self, count: int, deadline_s: float) -> bool:
+        """Waits for so many; False when they do not come, or the connection breaks."""
+        wanted = self.account.answered + count
+        with trio.move_on_after(deadline_s):
+            while self.account.answered < wanted and not self.account.broken:
+                await self._progress()
+        return self.account.answered >= wanted
 
     async def _send(self, stream: trio.SocketStream) -> None:
         due_s = trio.current_time()

@@ -1,0 +1,1 @@
+"""What the lab's clients see of a real guest, beside the guest unprotected and beside QEMU."""

@@ -1,0 +1,104 @@
+"""Host power losses at random moments, with clients at work; after each, all that can be looked at is."""
+
+import random
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import trio
+
+from bench.lab import vm
+from bench.lab.scene import Scene
+from lab.host.kernel_log import trouble_in
+from lab.outside import file_system
+from lab.outside.chain_client import ChainClient
+from lab.outside.redis_client import RedisWriter, verify
+from lab.outside.write_book import WriteBook
+from lab.pair.member import Member
+
+SEED: Final = 200
+RUN_S: Final = (1.0, 4.0)
+"""From the clients' first answers to the kill: a random moment in between."""
+SETTLED_ANSWERS: Final = 25
+RATE_HZ: Final = 100.0
+"""Requests a second. A blackout is seen to begin up to one interval early: 10 ms."""
+ANSWERS_DEADLINE_S: Final = 60.0
+STEPPED: Final = "stepped back"
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What one power loss did to what was seen from outside, and to the guest's disk."""
+
+    host: str
+    chain: dict[str, Any]
+    """`ChainAccount.report()` of one connection through the kill."""
+    blackout_ms: float
+    database: dict[str, Any]
+    """`WriteBook.report()` by the guest that went on."""
+    database_from_disk: dict[str, Any]
+    """The same after the guest was ended and booted again from the disk that it had then."""
+    reconnections: int
+    """Of the database's client."""
+    file_system_clean: bool
+    complaints: list[str]
+    """Lines of the guest's kernel log: trouble, and clocks that stepped back."""
+
+    def described(self) -> dict[str, Any]:
+        """For the JSON."""
+        return asdict(self)
+
+
+async def kill_repeatedly(scene: Scene, count: int) -> list[Kill]:
+    """To and fro between the hosts. Raises NotMeasuredError, LabError where it cannot go on."""
+    moments = random.Random(SEED)
+    book = WriteBook()
+    return [await _kill(scene, book, moments.uniform(*RUN_S)) for _ in range(count)]
+
+
+async def _kill(scene: Scene, book: WriteBook, after_s: float) -> Kill:
+    active = await scene.protected()
+    standby = scene.pair.peer_of(active)
+    chain, writer = await _work_through_a_kill(scene, active, book, after_s)
+    await scene.taken_over(standby)
+    await verify(scene.database, book)
+    seen = book.report()
+    complaints = _complaints(await scene.in_guest("dmesg"))
+
+    await scene.stop(standby)
+    checked = await standby.run(file_system.words(vm.DISK), timeout_s=120)
+    verdict = file_system.verdict(checked.output.decode(errors="replace"))
+    await scene.start(standby)
+    await verify(scene.database, book)
+    return Kill(
+        host=active.name,
+        chain=chain.account.report(),
+        blackout_ms=chain.account.blackout_s * 1000,
+        database=seen,
+        database_from_disk=book.report(),
+        reconnections=writer.reconnections,
+        file_system_clean=verdict.clean,
+        complaints=complaints,
+    )
+
+
+async def _work_through_a_kill(
+    scene: Scene, active: Member, book: WriteBook, after_s: float
+) -> tuple[ChainClient, RedisWriter]:
+    chain = ChainClient(scene.chain, rate_hz=RATE_HZ)
+    writer = RedisWriter(scene.database, book)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(chain.run)
+        await nursery.start(writer.run)
+        await chain.more_answers(SETTLED_ANSWERS, ANSWERS_DEADLINE_S)
+        await trio.sleep(after_s)
+        chain.account.forget_blackouts()
+        active.kill()
+        # A connection that is broken or stays silent is a finding, not a failure.
+        await chain.more_answers(SETTLED_ANSWERS, ANSWERS_DEADLINE_S)
+        chain.stop()
+        writer.stop()
+    return chain, writer
+
+
+def _complaints(log: str) -> list[str]:
+    return [*trouble_in(log), *(line for line in log.splitlines() if STEPPED in line)]
