@@ -1,6 +1,5 @@
 """The configuration of one host: its file, one file per VM, and what must hold between them."""
 
-import hashlib
 import uuid
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -10,6 +9,7 @@ from typing import Final
 from msgspec.structs import asdict, fields, replace
 
 from ftd import config_net, limits
+from ftd.config_linux import LinuxGuest, linux_guest, sha256_of
 from ftd.config_reader import read_toml
 from ftd.config_schema import (
     ArbiterSection,
@@ -69,9 +69,12 @@ class VmConfig:
     irqchip: bool
     tracker: Tracker
     image: Path
+    """Flat image of a bare guest, or Linux kernel."""
     args: tuple[int, ...]
+    linux: LinuxGuest | None
     console: str | None
     net: NetSpec | None
+    serial: str | None
     replication: ReplicationSection
 
     @property
@@ -86,12 +89,12 @@ class VmConfig:
 
     def image_sha256(self) -> bytes:
         """Digest of the image as it is now. Raises ConfigError when it cannot be read."""
-        try:
-            return hashlib.sha256(self.image.read_bytes()).digest()
-        except OSError as error:
-            raise ConfigError(
-                f"{self.path}: guest.image: cannot read {self.image}: {error.strerror}"
-            ) from error
+        return sha256_of(self.path, "guest.kernel" if self.linux else "guest.image", self.image)
+
+    def initrd_sha256(self) -> bytes | None:
+        """Digest of the initrd, if there is one. Raises ConfigError when it cannot be read."""
+        initrd = self.linux.initrd if self.linux else None
+        return sha256_of(self.path, "guest.initrd", initrd) if initrd else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +185,11 @@ def _resolve_vm(path: Path, vm: VmFile, file: HostFile) -> VmConfig:
         vcpus=vm.vcpus,
         irqchip=vm.irqchip,
         tracker=vm.tracker,
-        image=_image_path(path, vm.guest.image),
+        image=_image_path(path, vm.guest.kernel, vm.guest.image or "ledger"),
         args=tuple(vm.guest.args),
-        console=_console(path, vm.console.listen, file.host.runtime_dir) if vm.console else None,
+        linux=linux_guest(path, vm),
+        console=_listens(path, "console", vm.console.listen if vm.console else None, file),
+        serial=_listens(path, "serial", vm.serial.listen if vm.serial else None, file),
         net=config_net.resolve(path, vm.net, vm.name, vm_id_of(vm.name)) if vm.net else None,
         replication=replication,
     )
@@ -204,7 +209,9 @@ def _candidates(path: Path, vm: VmFile, file: HostFile) -> tuple[str, ...]:
     return tuple(file.peers) if len(file.peers) == 1 else ()
 
 
-def _image_path(path: Path, image: str) -> Path:
+def _image_path(path: Path, kernel: str | None, image: str) -> Path:
+    if kernel is not None:
+        return (path.parent / kernel).resolve()
     if "/" in image:
         return (path.parent / image).resolve()
     bundled = GUEST_IMAGES / f"{image}.bin"
@@ -218,16 +225,18 @@ def _image_path(path: Path, image: str) -> Path:
     return bundled
 
 
-def _console(path: Path, listen: str, runtime_dir: str) -> str:
-    listen = listen.replace("{runtime_dir}", runtime_dir)
+def _listens(path: Path, section: str, listen: str | None, file: HostFile) -> str | None:
+    if listen is None:
+        return None
+    listen = listen.replace("{runtime_dir}", file.host.runtime_dir)
     kind, _, where = listen.partition(":")
     if kind == "tcp":
-        _address(path, "console.listen", where)
+        _address(path, f"{section}.listen", where)
     elif kind != "unix" or not where.startswith("/"):
-        raise ConfigError(f"{path}: console.listen: {listen!r} is neither unix:/path nor tcp:address:port")
+        raise ConfigError(f"{path}: {section}.listen: {listen!r} is neither unix:/path nor tcp:address:port")
     elif len(where.encode()) > limits.UNIX_PATH_BYTES_MAX:
         raise ConfigError(
-            f"{path}: console.listen: {where} is longer than {limits.UNIX_PATH_BYTES_MAX} bytes"
+            f"{path}: {section}.listen: {where} is longer than {limits.UNIX_PATH_BYTES_MAX} bytes"
         )
     return listen
 

@@ -120,9 +120,14 @@ class HostFile(Section, frozen=True, kw_only=True):
 class GuestSection(Section, frozen=True, kw_only=True):
     """`[guest]`"""
 
-    image: Text = "ledger"
-    """Name of a bare guest of the package, or path of a flat image (relative to the VM file)."""
+    image: Text | None = None
+    """Name of a bare guest of the package, or path of a flat image (relative to the VM file); `ledger` if
+    neither this nor a kernel is said."""
     args: GuestArgs = []
+    kernel: Text | None = None
+    """Path of a Linux bzImage (relative to the VM file), in place of image and args."""
+    initrd: Text | None = None
+    cmdline: Text | None = None
 
 
 class ConsoleSection(Section, frozen=True, kw_only=True):
@@ -143,6 +148,13 @@ class NetSection(Section, frozen=True, kw_only=True):
     mtu: Annotated[int, Meta(ge=limits.MTU_MIN, le=limits.MTU_MAX)] = 1500
 
 
+class SerialSection(Section, frozen=True, kw_only=True):
+    """`[serial]`"""
+
+    listen: Text
+    """`unix:/path` or `tcp:address:port`."""
+
+
 class VmFile(Section, frozen=True, kw_only=True):
     """One file of vm_dir."""
 
@@ -160,4 +172,5 @@ class VmFile(Section, frozen=True, kw_only=True):
     guest: GuestSection = GuestSection()
     console: ConsoleSection | None = None
     net: NetSection | None = None
+    serial: SerialSection | None = None
     replication: ReplicationOverrides = ReplicationOverrides()

@@ -12,10 +12,12 @@ only then is anyone answered. End (SIGTERM, SIGINT): nobody is answered any more
 
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import trio
 
+from ftd import reboots
 from ftd.busy import BusyVms
 from ftd.config import Config
 from ftd.entering import Entering
@@ -71,6 +73,7 @@ async def run(
         entering = Entering(config)
         keeper = Keeper(config, workers, busy, wishes, entering)
         operations = Operations(config, workers, busy, wishes, entering, keeper, memory_available_bytes)
+        workers.reboot = partial(reboots.start_again, operations)
         standbys = Standbys(config, workers, busy, wishes, memory_available_bytes)
         await nursery.start(standbys.server().serve, peers)
         await nursery.start(operations.server().serve, [control])

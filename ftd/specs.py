@@ -8,6 +8,7 @@ from ftd.protocol.control import (
     EtcdSpec,
     EtcdTlsSpec,
     GuestSpec,
+    LinuxSpec,
     WorkerSpec,
 )
 from ftd.protocol.control_peer import GuestShape, PrepareStandbyParams
@@ -26,9 +27,10 @@ def active_spec(config: Config, vm: VmConfig, socket_path: str, *, force: bool) 
         vcpus=vm.vcpus,
         irqchip=vm.irqchip,
         tracker=vm.tracker,
-        guest=GuestSpec(image=str(vm.image), image_sha256=vm.image_sha256(), args=list(vm.args)),
+        guest=guest_spec(vm),
         console=vm.console,
         net=vm.net,
+        serial=vm.serial,
         checkpoint_rate_hz=replication.checkpoint_rate_hz,
         epoch_pages_max=replication.epoch_pages_max,
         parts_max=replication.parts_max,
@@ -43,6 +45,18 @@ def active_spec(config: Config, vm: VmConfig, socket_path: str, *, force: bool) 
         force=force,
         log_level=config.log.level,
     )
+
+
+def guest_spec(vm: VmConfig) -> GuestSpec:
+    """What is booted, with digests. Raises ConfigError when a file cannot be read."""
+    linux = None
+    if vm.linux is not None:
+        linux = LinuxSpec(
+            initrd=str(vm.linux.initrd) if vm.linux.initrd else None,
+            initrd_sha256=vm.initrd_sha256(),
+            cmdline=vm.linux.cmdline,
+        )
+    return GuestSpec(image=str(vm.image), image_sha256=vm.image_sha256(), args=list(vm.args), linux=linux)
 
 
 def standby_spec(config: Config, vm: VmConfig, socket_path: str, asked: PrepareStandbyParams) -> WorkerSpec:
@@ -93,6 +107,8 @@ def guest_shape(spec: WorkerSpec) -> GuestShape:
         args=spec.guest.args,
         mac=spec.net.mac if spec.net else None,
         mtu=spec.net.mtu if spec.net else 0,
+        initrd_sha256=spec.guest.linux.initrd_sha256 if spec.guest.linux else None,
+        cmdline=spec.guest.linux.cmdline if spec.guest.linux else None,
     )
 
 
@@ -102,16 +118,22 @@ def shape_differences(theirs: GuestShape, ours: GuestShape) -> list[str]:
         ("memory_mib", theirs.memory_bytes >> 20, ours.memory_bytes >> 20),
         ("vcpus", theirs.vcpus, ours.vcpus),
         ("irqchip", theirs.irqchip, ours.irqchip),
-        ("guest.image (sha256)", theirs.image_sha256.hex()[:16], ours.image_sha256.hex()[:16]),
+        ("guest.image (sha256)", _short(theirs.image_sha256), _short(ours.image_sha256)),
         ("guest.args", theirs.args, ours.args),
         ("net.mac", _mac(theirs), _mac(ours)),
         ("net.mtu", theirs.mtu, ours.mtu),
+        ("guest.initrd (sha256)", _short(theirs.initrd_sha256), _short(ours.initrd_sha256)),
+        ("guest.cmdline", theirs.cmdline, ours.cmdline),
     ]
     return [f"{key} is {their} there and {our} here" for key, their, our in pairs if their != our]
 
 
 def _mac(shape: GuestShape) -> str:
     return shape.mac.hex(":") if shape.mac else "none (no [net])"
+
+
+def _short(digest: bytes | None) -> str:
+    return digest.hex()[:16] if digest else "none"
 
 
 def memory_needed_bytes(spec: WorkerSpec) -> int:

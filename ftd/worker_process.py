@@ -17,6 +17,8 @@ from ftd.errors import ControlError, ErrorKind
 from ftd.limits import ready_deadline_s
 from ftd.protocol import envelope
 from ftd.protocol.control import (
+    EXIT_REBOOT,
+    EXIT_REBOOT_PROTECTED,
     WORKER_STATUS,
     Message,
     Method,
@@ -36,6 +38,8 @@ TAP_FD: Final = 4
 READY_REPORT_BYTES_MAX: Final = 65536
 LOG_TAIL_LINES: Final = 5
 LOG_TAIL_CHARACTERS: Final = 1000
+REBOOTS: Final = {EXIT_REBOOT: False, EXIT_REBOOT_PROTECTED: True}
+"""Exit codes that ask for a new start, and whether the guest was protected."""
 CLEAN_END: Final = "ended by itself"
 # Between the close of a dying worker's sockets and its end lies the return of its memory.
 ENDING_S: Final = 2.0
@@ -56,6 +60,8 @@ class Worker:
     pidfd: int
     log_path: Path
     gone: trio.Event = field(default_factory=trio.Event)
+    exit_code: int | None = None
+    """Once it is gone; None: killed, or an earlier ftd's child."""
 
     async def status(self) -> WorkerStatus:
         """What the worker says of itself. Raises ControlError when it does not answer."""
@@ -102,6 +108,9 @@ class Worker:
             os.close(self.pidfd)
         assert ended is not None, "only WNOHANG returns None"
         if ended.si_code == os.CLD_EXITED:
+            self.exit_code = ended.si_status
+            if ended.si_status in REBOOTS:
+                return CLEAN_END
             return f"exited with code {ended.si_status}" if ended.si_status else CLEAN_END
         return f"killed by {signal.Signals(ended.si_status).name}"
 

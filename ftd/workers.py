@@ -1,7 +1,7 @@
 """The workers of this host: started, found again after a restart of ftd, listed, missed when they end."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ftd.log import get_logger
 from ftd.output import network
 from ftd.protocol.control import WORKER_STOP, Nothing, WorkerSpec, WorkerStatus
 from ftd.vm_states import ENDED_STATES
-from ftd.worker_process import CLEAN_END, Worker, WorkerGone, log_tail
+from ftd.worker_process import CLEAN_END, REBOOTS, Worker, WorkerGone, log_tail
 
 log = get_logger(__name__)
 
@@ -32,6 +32,8 @@ class Workers:
         self._workers: dict[str, Worker] = {}
         # A bridge must not be found empty and removed while another VM is about to join it.
         self._network = trio.Lock()
+        self.reboot: Callable[[str, bool], Awaitable[None]] | None = None
+        """Called with a VM, and whether it was protected, when its guest has ended to be started again."""
 
     def get(self, vm: str) -> Worker | None:
         """The VM's worker, if it runs."""
@@ -179,6 +181,8 @@ class Workers:
                 path.unlink()
         worker.gone.set()
         self._changed()
+        if worker.exit_code in REBOOTS and self.reboot is not None:
+            self._nursery.start_soon(self.reboot, vm, REBOOTS[worker.exit_code])
 
     async def _wait_gone(self, worker: Worker, *, or_kill: bool) -> None:
         with trio.move_on_after(WORKER_STOP_DEADLINE_S):

@@ -60,6 +60,12 @@ enum {
 	FTD_LOST_OVERFLOW,		/* an epoch did not fit parts_max arenas */
 	FTD_LOST_LOCAL,			/* a KVM call of our own failed; detail is errno */
 };
+/* FTD_EVENT_GUEST_STOPPED: reason is the vCPU, detail a negative errno, KVM's exit reason, or one of these. */
+enum {
+	FTD_STOP_POWER_OFF = 1000,	/* the guest switched itself off */
+	FTD_STOP_RESET,			/* the guest asked for a reboot */
+	FTD_STOP_SYSTEM = 1100,		/* and KVM_SYSTEM_EVENT_* on top */
+};
 enum { FTD_TRACKER_RING = 1, FTD_TRACKER_BITMAP = 2, FTD_TRACKER_MT = 3 };
 
 /* ---- the machine ---- */
@@ -82,6 +88,14 @@ int ftd_vm_reserve(ftd_vm *vm, ftd_error *error);	/* allocates all memory now; a
 /* Long mode at CPL 3, flat; docs/MICROVM.md. Before ftd_vm_run only. */
 int ftd_vm_boot_vcpu(ftd_vm *vm, uint32_t index, uint64_t rip, uint64_t rsp, uint64_t rdi, uint64_t rsi,
 		     uint64_t cr3, ftd_error *error);
+/*
+ * Linux on vCPU 0, 64-bit mode at CPL 0 with these page and descriptor tables, rsi = zero_page; the other vCPUs wait
+ * for its SIPI. Needs irqchip.
+ */
+int ftd_vm_boot_linux(ftd_vm *vm, uint64_t rip, uint64_t zero_page, uint64_t cr3, uint64_t gdt, uint32_t gdt_bytes,
+		      ftd_error *error);
+/* Interrupt line of the virtio device in window `index`; 0: there is none; -1: past the last window. */
+int ftd_vm_virtio_irq(ftd_vm *vm, uint32_t index);
 const char *ftd_vm_section_name(ftd_vm *vm, uint32_t index);	/* in order of restoring; NULL past the last */
 int ftd_vm_restore_section(ftd_vm *vm, const char *name, const void *data, uint64_t length, ftd_error *error);
 int ftd_vm_run(ftd_vm *vm, ftd_error *error);
@@ -90,6 +104,8 @@ int ftd_vm_resume(ftd_vm *vm, ftd_error *error);
 void ftd_vm_kill(ftd_vm *vm);		/* for ever: no guest instruction and no output after it returns */
 /* Takes over a listening, non-blocking stream socket (Unix or TCP); one client at a time. Runs only. */
 int ftd_vm_console_listen(ftd_vm *vm, int fd, ftd_error *error);
+/* The same for the serial port; what its client does not take at once is lost, as on a wire. */
+int ftd_vm_serial_listen(ftd_vm *vm, int fd, ftd_error *error);
 /* Takes over a file descriptor that gets what the guest sends on its serial port, once it may leave. */
 int ftd_vm_serial_sink(ftd_vm *vm, int fd, ftd_error *error);
 /*

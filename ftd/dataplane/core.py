@@ -16,6 +16,8 @@ from ftd.dataplane.errors import DataplaneError
 from ftd.dataplane.events import Event, EventKind
 
 VM_ID_BYTES: Final = 16
+VIRTIO_BASE: Final = 0xD0000000
+VIRTIO_WINDOW_BYTES: Final = 0x1000
 GFNS_AT_ONCE: Final = 1 << 16
 TRACKER_IDS: Final = {
     "ring": lib.FTD_TRACKER_RING,
@@ -155,6 +157,22 @@ class Machine:
         """First registers of a vCPU: 64-bit mode at CPL 3."""
         _check(lib.ftd_vm_boot_vcpu(self._handle(), index, rip, rsp, rdi, rsi, cr3, self._error), self._error)
 
+    def boot_linux(self, *, rip: int, zero_page: int, cr3: int, gdt: int, gdt_bytes: int) -> None:
+        """First registers of vCPU 0: 64-bit mode at CPL 0. The other vCPUs wait for its SIPI."""
+        result = lib.ftd_vm_boot_linux(self._handle(), rip, zero_page, cr3, gdt, gdt_bytes, self._error)
+        _check(result, self._error)
+
+    @property
+    def virtio_windows(self) -> list[tuple[int, int]]:
+        """Guest physical address and interrupt line of each virtio device that the machine has."""
+        windows: list[tuple[int, int]] = []
+        index = 0
+        while (line := lib.ftd_vm_virtio_irq(self._handle(), index)) >= 0:
+            if line:
+                windows.append((VIRTIO_BASE + index * VIRTIO_WINDOW_BYTES, line))
+            index += 1
+        return windows
+
     @property
     def sections(self) -> list[str]:
         """Names of the sections of this machine's state blobs, in the order in which they are restored."""
@@ -196,6 +214,11 @@ class Machine:
         """Takes a listening socket over for the console. While the machine runs."""
         listener.setblocking(False)
         _check(lib.ftd_vm_console_listen(self._handle(), listener.detach(), self._error), self._error)
+
+    def serial_listen(self, listener: socket.socket) -> None:
+        """Takes a listening socket over for the serial port. While the machine runs."""
+        listener.setblocking(False)
+        _check(lib.ftd_vm_serial_listen(self._handle(), listener.detach(), self._error), self._error)
 
     def serial_sink(self, fd: int) -> None:
         """Takes a file descriptor over for the serial port's output. While the machine runs."""

@@ -5,32 +5,37 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 
 #include "fault.h"
+#include "port.h"
 #include "primary.h"
 #include "tap.h"
 #include "threads.h"
 #include "vm.h"
 
-#define INPUT_BYTES 4096
 #define DOUBT_RETRY_MS 2
 #define INPUT_RETRY_MS 1
 
-enum { TOKEN_WAKE, TOKEN_LISTENER, TOKEN_CLIENT, TOKEN_LINK, TOKEN_TAP };
+enum { PORT_CONSOLE, PORT_SERIAL, PORTS };
 
-enum { CHANGE_LINK, CHANGE_LISTENER, CHANGE_SERIAL };
+/* Those of a port are TOKEN_LISTENER and TOKEN_CLIENT and its number. */
+enum {
+	TOKEN_WAKE, TOKEN_LINK, TOKEN_TAP,
+	TOKEN_LISTENER, TOKEN_CLIENT = TOKEN_LISTENER + PORTS, TOKENS = TOKEN_CLIENT + PORTS,
+};
+
+enum { CHANGE_LINK, CHANGE_LISTENER, CHANGE_LOG };
 
 /* What another thread wants changed. */
 struct io_change {
-	int kind, fd;
+	int kind, port, fd;
 	struct ftd_primary *link;
 };
 
 struct io {
 	struct ftd_vm *vm;
-	int epoll_fd, wake_fd, listener_fd, client_fd, serial_fd;
-	uint32_t client_events;
+	int epoll_fd, wake_fd;
+	struct port ports[PORTS];
 	_Atomic bool stop, woken;
 	pthread_t thread;
 	_Atomic pid_t tid;
@@ -43,9 +48,6 @@ struct io {
 	struct tap *tap;	/* NULL: no network device */
 	bool tap_readable;
 	bool again;		/* more may leave than one turn let go */
-
-	char input[INPUT_BYTES];
-	size_t input_at, input_len;
 };
 
 void io_wake(struct ftd_vm *vm)
@@ -77,87 +79,16 @@ static void watch(struct io *io, int fd, uint32_t events, uint32_t token)
 		epoll_ctl(io->epoll_fd, EPOLL_CTL_MOD, fd, &event);
 }
 
-static void drop_client(struct io *io)
-{
-	if (io->client_fd < 0)
-		return;
-	close(io->client_fd);	/* leaves the epoll set by itself */
-	io->client_fd = -1;
-	io->input_at = io->input_len = 0;
-}
-
-static void watch_client(struct io *io, uint32_t events)
-{
-	if (io->client_fd < 0 || io->client_events == events)
-		return;
-	io->client_events = events;
-	watch(io, io->client_fd, events, TOKEN_CLIENT);
-}
-
-static void accept_client(struct io *io)
-{
-	int fd = accept4(io->listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	/* The newcomer wins: an old client may be a dead host that nobody has noticed. */
-	drop_client(io);
-	io->client_fd = fd;
-	io->client_events = 0;
-	watch_client(io, EPOLLIN);
-}
-
-/* Bytes that the sink took of `length`; 0: it cannot take any now. */
-static size_t deliver(struct io *io, enum output_channel_id id, const char *data, size_t length)
-{
-	int fd = id == OUTPUT_CONSOLE ? io->client_fd : io->serial_fd;
-	ssize_t n;
-
-	if (fd < 0) {
-		count(&io->vm->counters->output_bytes_dropped, length);
-		return length;	/* nobody is plugged in */
-	}
-	n = id == OUTPUT_CONSOLE ? send(fd, data, length, MSG_NOSIGNAL | MSG_DONTWAIT) : write(fd, data, length);
-	if (n > 0) {
-		count(&io->vm->counters->output_bytes_released, (uint64_t)n);
-		return (size_t)n;
-	}
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (id == OUTPUT_CONSOLE) {
-		drop_client(io);
-	} else {
-		close(io->serial_fd);
-		io->serial_fd = -1;
-	}
-	return 0;
-}
-
 static void release_output(struct io *io)
 {
 	struct ftd_vm *vm = io->vm;
-	bool blocked = false, released = false;
+	bool released = false;
 
 	io->again = false;
 	if (io->tap)
 		released = tap_release(vm, io->tap, &io->again);
-	for (int id = 0; id < OUTPUT_NET; id++) {
-		struct output_channel *channel = &vm->output.channels[id];
-		const char *data;
-		size_t ready;
-
-		while ((ready = output_ready(&vm->output, channel, &data)) > 0) {
-			size_t taken = deliver(io, (enum output_channel_id)id, data, ready);
-
-			if (!taken && id == OUTPUT_CONSOLE && io->client_fd >= 0) {
-				blocked = true;
-				break;
-			}
-			output_consumed(channel, taken);
-			released |= taken > 0;
-		}
-	}
-	watch_client(io, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	for (size_t i = 0; i < PORTS; i++)
+		released |= port_release(&io->ports[i]);
 	if (released) {
 		fault_point(FAULT_ACK_RELEASED);
 		pthread_mutex_lock(&vm->devices);
@@ -165,37 +96,8 @@ static void release_output(struct io *io)
 			console_transmit(vm);
 		if (vm->net.transmit_waits)
 			net_transmit(vm);
+		serial_room_made(vm);
 		pthread_mutex_unlock(&vm->devices);
-	}
-}
-
-static void feed_guest(struct io *io)
-{
-	struct ftd_vm *vm = io->vm;
-
-	if (io->input_at == io->input_len)
-		return;
-	pthread_mutex_lock(&vm->devices);
-	io->input_at += console_receive(vm, io->input + io->input_at, io->input_len - io->input_at);
-	pthread_mutex_unlock(&vm->devices);
-}
-
-static void read_client(struct io *io)
-{
-	ssize_t n;
-
-	feed_guest(io);
-	if (io->input_at < io->input_len) {
-		watch_client(io, io->client_events & ~(uint32_t)EPOLLIN);	/* until the guest takes it */
-		return;
-	}
-	n = recv(io->client_fd, io->input, sizeof(io->input), MSG_DONTWAIT);
-	if (n > 0) {
-		io->input_at = 0;
-		io->input_len = (size_t)n;
-		feed_guest(io);
-	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-		drop_client(io);
 	}
 }
 
@@ -232,13 +134,6 @@ static void replace_link(struct io *io, struct ftd_primary *link)
 		watch(io, link->link.data_fd, EPOLLIN, TOKEN_LINK);
 }
 
-static void replace_fd(int *which, int fd)
-{
-	if (*which >= 0)
-		close(*which);
-	*which = fd;
-}
-
 static void take_change(struct io *io)
 {
 	pthread_mutex_lock(&io->lock);
@@ -248,11 +143,10 @@ static void take_change(struct io *io)
 			replace_link(io, io->change.link);
 			break;
 		case CHANGE_LISTENER:
-			replace_fd(&io->listener_fd, io->change.fd);
-			watch(io, io->listener_fd, EPOLLIN, TOKEN_LISTENER);
+			port_listen(&io->ports[io->change.port], io->change.fd);
 			break;
 		default:
-			replace_fd(&io->serial_fd, io->change.fd);
+			port_log(&io->ports[io->change.port], io->change.fd);
 			break;
 		}
 		io->change_wanted = false;
@@ -272,28 +166,19 @@ static void read_link(struct io *io)
 
 static void handle(struct io *io, const struct epoll_event *event)
 {
-	switch (event->data.u32) {
-	case TOKEN_LISTENER:
-		accept_client(io);
-		break;
-	case TOKEN_CLIENT:
-		if (io->client_fd >= 0 && (event->events & EPOLLIN))
-			read_client(io);
-		else if (event->events & (EPOLLHUP | EPOLLERR))
-			drop_client(io);
-		break;
-	case TOKEN_LINK:
+	uint32_t token = event->data.u32;
+
+	if (token == TOKEN_LINK)
 		read_link(io);
-		break;
-	case TOKEN_TAP:
-		if (event->events & EPOLLERR)
-			tap_lost(io->tap);
-		else
-			io->tap_readable = true;
-		break;
-	default:
-		break;	/* TOKEN_WAKE was for the loop */
-	}
+	else if (token == TOKEN_TAP && (event->events & EPOLLERR))
+		tap_lost(io->tap);
+	else if (token == TOKEN_TAP)
+		io->tap_readable = true;
+	else if (token >= TOKEN_CLIENT && token < TOKENS)
+		port_client_event(&io->ports[token - TOKEN_CLIENT], event->events);
+	else if (token >= TOKEN_LISTENER && token < TOKEN_CLIENT)
+		port_accept(&io->ports[token - TOKEN_LISTENER]);
+	/* TOKEN_WAKE was for the loop. */
 }
 
 /*
@@ -315,8 +200,11 @@ static int next_timeout_ms(struct io *io)
 	if (io->again)
 		return 0;
 	/* A guest that polls does not tell when it has buffers again; nor does a harvest, that pages can be marked again. */
-	if (io->input_at < io->input_len || atomic_load(&io->vm->net.marks_short))
+	if (atomic_load(&io->vm->net.marks_short))
 		return INPUT_RETRY_MS;
+	for (size_t i = 0; i < PORTS; i++)
+		if (port_must_poll(&io->ports[i]))
+			return INPUT_RETRY_MS;
 	return atomic_load(&io->vm->output.doubt_since_ns) ? DOUBT_RETRY_MS : -1;
 }
 
@@ -333,10 +221,9 @@ static void *io_main(void *argument)
 		take_change(io);
 		for (int i = 0; i < n; i++)
 			handle(io, &events[i]);
-		feed_guest(io);
+		for (size_t i = 0; i < PORTS; i++)
+			port_feed(&io->ports[i]);
 		feed_net(io);
-		if (io->input_at == io->input_len)
-			watch_client(io, io->client_events | EPOLLIN);
 		release_output(io);
 		if (io->link)
 			primary_check_drained(io->link);
@@ -346,15 +233,33 @@ static void *io_main(void *argument)
 
 static void free_io(struct io *io)
 {
-	const int fds[] = { io->epoll_fd, io->wake_fd, io->listener_fd, io->client_fd, io->serial_fd };
-
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+	for (size_t i = 0; i < PORTS; i++)
+		port_close(&io->ports[i]);
+	if (io->wake_fd >= 0)
+		close(io->wake_fd);
+	if (io->epoll_fd >= 0)
+		close(io->epoll_fd);
 	tap_close(io->tap);
 	pthread_mutex_destroy(&io->lock);
 	pthread_cond_destroy(&io->taken);
 	free(io);
+}
+
+static void make_ports(struct io *io)
+{
+	struct port *console = &io->ports[PORT_CONSOLE], *serial = &io->ports[PORT_SERIAL];
+
+	for (uint32_t i = 0; i < PORTS; i++)
+		io->ports[i] = (struct port){
+			.vm = io->vm, .epoll_fd = io->epoll_fd, .listener_fd = -1, .client_fd = -1, .log_fd = -1,
+			.listener_token = TOKEN_LISTENER + i, .client_token = TOKEN_CLIENT + i,
+		};
+	console->channel = OUTPUT_CONSOLE;
+	console->receive = console_receive;
+	console->may_block = true;
+	console->polls = true;
+	serial->channel = OUTPUT_SERIAL;
+	serial->receive = serial_receive;
 }
 
 int io_start(struct ftd_vm *vm, ftd_error *error)
@@ -365,11 +270,11 @@ int io_start(struct ftd_vm *vm, ftd_error *error)
 	if (!io)
 		return ftd_fail(error, ENOMEM, "no memory for the io thread");
 	io->vm = vm;
-	io->listener_fd = io->client_fd = io->serial_fd = -1;
 	pthread_mutex_init(&io->lock, NULL);
 	pthread_cond_init(&io->taken, NULL);
 	io->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	io->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	make_ports(io);
 	if (vm->virtio[VIRTIO_NET].kind)
 		io->tap = tap_open(vm);
 	if (io->epoll_fd < 0 || io->wake_fd < 0 || (vm->virtio[VIRTIO_NET].kind && !io->tap)) {
@@ -428,18 +333,25 @@ void io_set_link(struct ftd_vm *vm, struct ftd_primary *primary)
 	change_io(vm, (struct io_change){ .kind = CHANGE_LINK, .link = primary });
 }
 
-int ftd_vm_console_listen(ftd_vm *vm, int fd, ftd_error *error)
+static int change_port(struct ftd_vm *vm, int kind, int port, int fd, ftd_error *error)
 {
 	if (!vm->io)
 		return ftd_fail(error, EINVAL, "the VM does not run");
-	change_io(vm, (struct io_change){ .kind = CHANGE_LISTENER, .fd = fd });
+	change_io(vm, (struct io_change){ .kind = kind, .port = port, .fd = fd });
 	return 0;
+}
+
+int ftd_vm_console_listen(ftd_vm *vm, int fd, ftd_error *error)
+{
+	return change_port(vm, CHANGE_LISTENER, PORT_CONSOLE, fd, error);
+}
+
+int ftd_vm_serial_listen(ftd_vm *vm, int fd, ftd_error *error)
+{
+	return change_port(vm, CHANGE_LISTENER, PORT_SERIAL, fd, error);
 }
 
 int ftd_vm_serial_sink(ftd_vm *vm, int fd, ftd_error *error)
 {
-	if (!vm->io)
-		return ftd_fail(error, EINVAL, "the VM does not run");
-	change_io(vm, (struct io_change){ .kind = CHANGE_SERIAL, .fd = fd });
-	return 0;
+	return change_port(vm, CHANGE_LOG, PORT_SERIAL, fd, error);
 }

@@ -109,6 +109,7 @@ static void lay_out(struct ftd_vm *vm)
 	state->length = 1;
 	add_section(state, "machine", &state->machine, sizeof(state->machine));
 	add_section(state, "serial", &vm->serial, sizeof(vm->serial));
+	add_section(state, "power", &vm->power, sizeof(vm->power));
 	for (uint32_t i = 0; i < VIRTIO_DEVICES; i++)
 		if (vm->virtio[i].kind)
 			add_section(state, vm->virtio[i].kind->name, &vm->virtio[i].state,
@@ -240,8 +241,6 @@ void state_assemble(const struct ftd_vm *vm, char *to)
 
 static int restore_machine(struct ftd_vm *vm, const struct machine_state *from, ftd_error *error)
 {
-	struct kvm_clock_data clock = { .clock = from->clock.clock };
-
 	if (from->layout != STATE_LAYOUT || from->memory_bytes != vm->memory_bytes || from->vcpus != vm->vcpu_count ||
 	    from->irqchip != (uint32_t)vm->irqchip)
 		return ftd_fail(error, EINVAL, "the state is of another machine: memory, vCPUs, irqchip or layout differ");
@@ -256,9 +255,7 @@ static int restore_machine(struct ftd_vm *vm, const struct machine_state *from, 
 		if (ioctl(vm->fd, KVM_SET_PIT2, &from->pit) < 0)
 			return ftd_fail(error, errno, "restoring the interval timer: %s", strerror(errno));
 	}
-	/* Without flags: the guest's clock goes on where it stopped and never steps. */
-	if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
-		return ftd_fail(error, errno, "restoring the guest's clock: %s", strerror(errno));
+	vm->clocks = (struct clocks){ .restored = true, .guest_ns = from->clock.clock };
 	vm->state->machine.tsc_khz = from->tsc_khz;
 	return 0;
 }
@@ -278,10 +275,10 @@ static int restore_vcpu(struct vcpu *vcpu, const struct vcpu_state *from, ftd_er
 	/*
 	 * XCRs before XSAVE: XCR0 says which components of the area count.
 	 * SREGS before LAPIC: the APIC base decides whether there is one, and in
-	 * which mode. LAPIC before MSRs: a TSC deadline is dropped unless the
-	 * LAPIC timer is already in deadline mode. MP state after SREGS: setting
-	 * CR0 of a vCPU that waits for SIPI would be lost. Events last: every
-	 * call above may queue or clear an exception.
+	 * which mode. MP state after SREGS: setting CR0 of a vCPU that waits for
+	 * SIPI would be lost. Events last: every call above may queue or clear an
+	 * exception. TSC and TSC deadline are left to clocks_start: the deadline
+	 * is dropped unless the LAPIC timer is in deadline mode already.
 	 */
 	const struct restore_step steps[] = {
 		{ "XCRs", KVM_SET_XCRS, &from->xcrs, false },
@@ -313,6 +310,8 @@ static int restore_vcpu(struct vcpu *vcpu, const struct vcpu_state *from, ftd_er
 	for (uint32_t i = 0; i < state->msr_count; i++) {
 		uint64_t value = msrs->entries[i].data;
 
+		if (clocks_note_msr(vcpu, msrs->entries[i].index, value))
+			continue;
 		if (one_msr(vcpu->fd, KVM_SET_MSRS, msrs->entries[i].index, &value) < 0)
 			return ftd_fail(error, EIO, "vCPU %u: KVM refused MSR 0x%x = 0x%lx", vcpu->index,
 					msrs->entries[i].index, value);
@@ -330,9 +329,19 @@ static int restore_virtio(struct virtio_device *device, const struct virtio_stat
 	return 0;
 }
 
+static int restore_serial(struct ftd_vm *vm, const struct serial *from, ftd_error *error)
+{
+	if (!serial_valid(from))
+		return ftd_fail(error, EINVAL, "the state of the serial port is malformed");
+	vm->serial = *from;
+	return 0;
+}
+
 /* `data` is aligned. */
 static int restore_data(struct ftd_vm *vm, const struct section *section, const void *data, ftd_error *error)
 {
+	if (section->data == &vm->serial)
+		return restore_serial(vm, data, error);
 	if (section->data == &vm->state->machine)
 		return restore_machine(vm, data, error);
 	for (uint32_t i = 0; i < vm->vcpu_count; i++)

@@ -6,6 +6,7 @@
  *
  *   "machine"          struct machine_state: interrupt controllers, timer, clock
  *   "serial"           struct serial (devices.h)
+ *   "power"            struct power (devices.h)
  *   "console", ...     struct virtio_state (virtio.h), of each virtio device that the machine has
  *   "net_addresses"    struct net_addresses (net_addresses.h), with a network device
  *   "vcpu0", ...       struct vcpu_state, the XSAVE area, struct kvm_msrs and its entries
@@ -17,7 +18,7 @@
 
 #include "base.h"
 
-#define STATE_LAYOUT 1u
+#define STATE_LAYOUT 2u
 
 struct ftd_vm;
 struct vcpu;

@@ -25,6 +25,7 @@
 #include "io.h"
 #include "threads.h"
 
+#define PAUSE_EXCUSED_NS (1000 * FTD_MS)	/* watchdogs of guests bite after tens of seconds */
 #define KICK_AFTER_NS 100000ull		/* a vCPU whose own timer did not bring it by then is kicked */
 
 static _Thread_local struct vcpu *self;
@@ -193,29 +194,52 @@ static void stop_point(struct vcpu *vcpu)
 			futex_wake(&vm->news, VCPUS_MAX);
 		}
 	}
+	if (now_ns() - vcpu->left_guest_ns > PAUSE_EXCUSED_NS)
+		clocks_excuse_pause(vcpu);
 	arm_timer(vcpu);
 }
 
 /* ---- running ---- */
+
+static bool is_serial(uint16_t port, uint32_t size)
+{
+	return size == 1 && port >= SERIAL_PORT && port < SERIAL_PORT + SERIAL_PORTS;
+}
+
+static void write_port(struct ftd_vm *vm, uint16_t port, uint32_t size, uint32_t value)
+{
+	if (is_serial(port, size))
+		serial_write(vm, port, (uint8_t)value);
+	else
+		power_write(vm, port, size, value);
+}
+
+static uint32_t read_port(struct ftd_vm *vm, uint16_t port, uint32_t size)
+{
+	uint32_t value;
+
+	if (is_serial(port, size))
+		return serial_read(vm, port);
+	return power_read(vm, port, size, &value) ? value : UINT32_MAX;	/* nothing there */
+}
 
 static void handle_io(struct vcpu *vcpu)
 {
 	struct ftd_vm *vm = vcpu->vm;
 	struct kvm_run *run = vcpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-	bool serial = run->io.port >= SERIAL_PORT && run->io.port < SERIAL_PORT + SERIAL_PORTS && run->io.size == 1;
 
 	pthread_mutex_lock(&vm->devices);
 	for (uint32_t i = 0; i < run->io.count; i++) {
 		uint8_t *item = data + (size_t)i * run->io.size;
+		uint32_t value = 0;
 
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
-			if (serial)
-				serial_write(vm, run->io.port, *item);
-		} else if (serial) {
-			*item = serial_read(vm, run->io.port);
+			memcpy(&value, item, run->io.size);
+			write_port(vm, run->io.port, run->io.size, value);
 		} else {
-			memset(item, 0xff, run->io.size);	/* nothing there */
+			value = read_port(vm, run->io.port, run->io.size);
+			memcpy(item, &value, run->io.size);
 		}
 	}
 	pthread_mutex_unlock(&vm->devices);
@@ -271,6 +295,18 @@ static void finish(struct vcpu *vcpu, int64_t detail)
 	events_post(&vcpu->vm->events, FTD_EVENT_GUEST_STOPPED, vcpu->index, 0, detail);
 }
 
+/* A guest that has ended itself ends on all vCPUs. */
+static void finish_if_ended(struct vcpu *vcpu)
+{
+	struct ftd_vm *vm = vcpu->vm;
+	uint32_t ended = __atomic_load_n(&vm->power.ended, __ATOMIC_RELAXED);
+
+	if (!ended || vcpu->finished)
+		return;
+	finish(vcpu, ended);
+	vm_request_stop(vm, 0);	/* the others come out and look here, too */
+}
+
 /* A vCPU that runs no more still has to be at every stop. */
 static void idle(struct vcpu *vcpu)
 {
@@ -312,6 +348,9 @@ static void run_once(struct vcpu *vcpu)
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 	case KVM_EXIT_INTR:
 		break;
+	case KVM_EXIT_SYSTEM_EVENT:
+		finish(vcpu, FTD_STOP_SYSTEM + (int64_t)run->system_event.type);
+		break;
 	default:
 		finish(vcpu, (int64_t)run->exit_reason);
 	}
@@ -332,6 +371,7 @@ void *vcpu_main(void *argument)
 		pthread_cond_wait(&vm->unpark, &vm->parking);
 	pthread_mutex_unlock(&vm->parking);
 	while (!atomic_load(&vm->dying)) {
+		finish_if_ended(vcpu);
 		if (vcpu->finished)
 			idle(vcpu);
 		else
@@ -433,7 +473,10 @@ int ftd_vm_run(ftd_vm *vm, ftd_error *error)
 	pthread_mutex_lock(&vm->devices);
 	for (uint32_t i = 0; i < VIRTIO_DEVICES; i++)
 		virtio_resume(vm, &vm->virtio[i]);
+	serial_resume(vm);
 	pthread_mutex_unlock(&vm->devices);
+	if (clocks_start(vm, error) < 0)
+		return -1;
 	/* Nobody runs before every thread has its timer. */
 	for (uint32_t i = 0; i < vm->vcpu_count; i++)
 		if (start_vcpu(&vm->vcpus[i], error) < 0)

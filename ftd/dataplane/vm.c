@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "cpuid.h"
 #include "io.h"
 #include "memory_map.h"
 #include "tap.h"
@@ -114,21 +115,6 @@ static int make_irqchip(struct ftd_vm *vm, ftd_error *error)
 	return 0;
 }
 
-static int set_cpuid(struct vcpu *vcpu, ftd_error *error)
-{
-	enum { ENTRIES_MAX = 256 };
-	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2));
-	int result = 0;
-
-	if (!cpuid)
-		return ftd_fail(error, ENOMEM, "no memory for CPUID entries");
-	cpuid->nent = ENTRIES_MAX;
-	if (ioctl(vcpu->vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 || ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
-		result = ftd_fail(error, errno, "setting CPUID of vCPU %u: %s", vcpu->index, strerror(errno));
-	free(cpuid);
-	return result;
-}
-
 static int make_vcpu(struct ftd_vm *vm, uint32_t index, ftd_error *error)
 {
 	struct vcpu *vcpu = &vm->vcpus[index];
@@ -147,7 +133,7 @@ static int make_vcpu(struct ftd_vm *vm, uint32_t index, ftd_error *error)
 	vcpu->run_size = (size_t)run_size;
 	/* Copied out at every exit: saves three ioctls of a checkpoint. */
 	vcpu->run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
-	if (set_cpuid(vcpu, error) < 0)
+	if (cpuid_set(vcpu, error) < 0)
 		return -1;
 	return vm->tracker->vcpu_prepare(vcpu, error);
 }
@@ -319,6 +305,13 @@ void *vm_guest_for_write(struct ftd_vm *vm, uint64_t gpa, uint64_t length)
 		}
 	}
 	return address;
+}
+
+int ftd_vm_virtio_irq(ftd_vm *vm, uint32_t index)
+{
+	if (index >= VIRTIO_DEVICES)
+		return -1;
+	return vm->virtio[index].kind ? (int)vm->virtio[index].kind->irq : 0;
 }
 
 void *ftd_vm_memory(ftd_vm *vm)

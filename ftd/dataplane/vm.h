@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "base.h"
+#include "clocks.h"
 #include "devices.h"
 #include "events.h"
 #include "net.h"
@@ -47,6 +48,7 @@ struct vcpu {
 	_Atomic bool stopped;		/* at the stop point: nobody needs to kick it */
 	bool finished;			/* shut down or failed: takes part in stops, runs no more */
 	uint64_t left_guest_ns;		/* when KVM_RUN returned for this stop */
+	struct vcpu_clock clock;	/* from a checkpoint, until it runs */
 	/* dirty ring, mapped when the tracker is `ring` */
 	struct kvm_dirty_gfn *ring;
 	uint32_t ring_next;
@@ -82,6 +84,7 @@ struct ftd_vm {
 	bool logging;			/* between vm_begin_tracking and vm_end_tracking */
 
 	struct state *state;
+	struct clocks clocks;
 
 	/* stop point */
 	_Atomic uint32_t requests;	/* enum stop_request */
@@ -105,6 +108,8 @@ struct ftd_vm {
 
 	pthread_mutex_t devices;
 	struct serial serial;
+	uint32_t serial_line;		/* level of its interrupt line, as KVM was told */
+	struct power power;
 	struct virtio_device virtio[VIRTIO_DEVICES];
 	uint64_t *marked_bitmap;	/* pages written by the device model since the last harvest */
 	uint64_t marked[DEVICE_MARKS_MAX];

@@ -23,6 +23,10 @@ from ftd import limits
 # Hosts of different control protocols refuse each other by name (`peer_hello`), before anything else is said.
 PROTOCOL_VERSION: Final = 2
 
+# How a worker ends whose guest asked for a reboot: ftd starts the VM again, and protects it again if it was.
+EXIT_REBOOT: Final = 3
+EXIT_REBOOT_PROTECTED: Final = 4
+
 Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9._-]*\Z", max_length=limits.NAME_LENGTH_MAX)]
 VmId = Annotated[bytes, Meta(min_length=limits.VM_ID_BYTES, max_length=limits.VM_ID_BYTES)]
 Token = Annotated[bytes, Meta(min_length=limits.TOKEN_BYTES, max_length=limits.TOKEN_BYTES)]
@@ -74,13 +78,23 @@ class VmParams(Message, frozen=True, kw_only=True):
     vm: str
 
 
+class LinuxSpec(Message, frozen=True, kw_only=True):
+    """What is booted with a Linux kernel. Paths are absolute."""
+
+    initrd: str | None
+    initrd_sha256: Digest | None
+    cmdline: str
+
+
 class GuestSpec(Message, frozen=True, kw_only=True):
     """What the microvm boots. A standby needs it only to be compared with its primary's."""
 
     image: str
-    """Absolute path of the flat image."""
+    """Absolute path of the flat image, or of the Linux kernel."""
     image_sha256: Digest
     args: list[GuestArg]
+    linux: LinuxSpec | None = None
+    """None: a bare guest."""
 
 
 class NetSpec(Message, frozen=True, kw_only=True):
@@ -150,6 +164,8 @@ class WorkerSpec(Message, frozen=True, kw_only=True):
     guest: GuestSpec
     console: str | None
     """`unix:/path` or `tcp:address:port`."""
+    serial: str | None = None
+    """The same, for the serial port."""
     net: NetSpec | None = None
     checkpoint_rate_hz: Count
     epoch_pages_max: Count

@@ -40,6 +40,9 @@ class GuestShape(Message, frozen=True, kw_only=True):
     mac: Mac | None = None
     """None: no network."""
     mtu: Count = 0
+    initrd_sha256: Digest | None = None
+    cmdline: str | None = None
+    """Of Linux; None: a bare guest."""
 
 
 class PrepareStandbyParams(Message, frozen=True, kw_only=True):

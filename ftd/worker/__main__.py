@@ -58,7 +58,7 @@ def _claims(spec: WorkerSpec) -> Claims:
     return Claims(arbiter.make(spec.arbiter), spec.vm, spec.vm_id, spec.host)
 
 
-async def _active(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> None:
+async def _active(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> int:
     claims = _claims(spec)
     machine = _machine(spec)
     generation = await claims.first_generation(force=spec.force)
@@ -71,9 +71,10 @@ async def _active(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> Non
         await claims.release(generation)
         raise ControlError(_kind(error), f"VM {spec.vm}: {error}") from error
     await _live(copy, ready, ReadyReport(port=0), None)
+    return copy.exit_code
 
 
-async def _standby(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> None:
+async def _standby(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> int:
     listener = PairListener(spec)
     machine = _machine(spec)
     if spec.tracker not in ("auto", machine.tracker):
@@ -93,6 +94,7 @@ async def _standby(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> No
     )
     copy = VmCopy(spec, machine, core, _claims(spec), tap_fd)
     await _live(copy, ready, ReadyReport(port=listener.port), listener)
+    return copy.exit_code
 
 
 def _machine(spec: WorkerSpec) -> Machine:
@@ -150,7 +152,7 @@ async def _await_primary(copy: VmCopy, listener: PairListener) -> None:
 
 
 def main() -> int:
-    """Exit code: 0 when the copy has ended as decided, 1 when it could not start."""
+    """Exit code: 0 when the copy has ended as decided, 1 when it could not start, EXIT_REBOOT*."""
     parser = argparse.ArgumentParser(prog="python -m ftd.worker", description=__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="file with a WorkerSpec")
     parser.add_argument("--ready-fd", type=int, required=True, help="pipe for the ready report")
@@ -162,14 +164,15 @@ def main() -> int:
     spec = envelope.decode(arguments.spec.read_bytes(), WorkerSpec)
     log.configure(spec.log_level, vm=spec.vm, host=spec.host)
     refusals: list[ControlError] = []
+    code = 1
     try:
-        trio.run(_active if spec.role == "active" else _standby, spec, ready, arguments.tap_fd)
+        code = trio.run(_active if spec.role == "active" else _standby, spec, ready, arguments.tap_fd)
     except* ControlError as group:
         refusals += _leaves(group)
     for error in refusals[:1]:
         logger.error("not started", reason=error.message)
         ready.report(ReadyReport(error={"kind": error.kind.value, "message": error.message}))
-    return 1 if refusals else 0
+    return code
 
 
 def _leaves(group: BaseExceptionGroup[ControlError]) -> list[ControlError]:

@@ -1,4 +1,4 @@
-"""The socket on which the console's client connects."""
+"""The sockets on which clients of the console and of the serial port connect."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class ConsoleError(Exception):
     """The address cannot be listened on; the message says why."""
 
 
-def listen(address: str) -> socket.socket:
-    """A listening socket on `unix:/path` or `tcp:host:port`. Raises ConsoleError.
+def listen(what: str, address: str) -> socket.socket:
+    """A listening socket on `unix:/path` or `tcp:host:port`. Raises ConsoleError, which says for what it was.
 
     A socket file that an earlier worker left is replaced: the arbiter, not the file system, decides who runs.
     """
@@ -23,7 +23,7 @@ def listen(address: str) -> socket.socket:
     try:
         return _listen_unix(where) if kind == "unix" else _listen_tcp(where)
     except OSError as error:
-        raise ConsoleError(f"console {address}: {error.strerror or error}") from error
+        raise ConsoleError(f"{what} {address}: {error.strerror or error}") from error
 
 
 def _listen_unix(path: str) -> socket.socket:

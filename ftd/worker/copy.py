@@ -14,12 +14,14 @@ import trio
 from ftd.dataplane.core import HANDOVER_DONE, LEAVE_ACK, CycleConfig, Machine, Primary, Standby
 from ftd.dataplane.errors import DataplaneError
 from ftd.log import get_logger
-from ftd.protocol.control import WorkerSpec
+from ftd.protocol.control import EXIT_REBOOT, EXIT_REBOOT_PROTECTED, WorkerSpec
 from ftd.protocol.refusal import FrameRefused, Refusal
 from ftd.replication import actions as act
 from ftd.replication.active import ActiveCore
 from ftd.replication.standby import StandbyCore
+from ftd.replication.states import ACTIVE_ALONE, ActiveState
 from ftd.vm.microvm import machine as microvm
+from ftd.vm.microvm.boot import BootError
 from ftd.worker import faults
 from ftd.worker.claims import Claims, new_claim_id
 from ftd.worker.console import ConsoleError, listen
@@ -62,6 +64,7 @@ class VmCopy:
         self.pair: Pair | None = None
         self._tap_fd = tap_fd
         self._wakefulness = Wakefulness(wanted=spec.low_latency)
+        self._reboot = 0
         self._refused_in_handshake: dict[Refusal, int] = {}
         self._performers: Final[dict[type[act.Action], Callable[[Any], Awaitable[None]]]] = {
             act.StartSync: self._start_sync,
@@ -94,27 +97,50 @@ class VmCopy:
         """Adds to the above."""
         self._refused_in_handshake.update(refused)
 
+    def note_reboot(self) -> None:
+        """The guest asked for a reboot. Before the core hears that it has stopped."""
+        self._reboot = EXIT_REBOOT if self.core.state in ACTIVE_ALONE else EXIT_REBOOT_PROTECTED
+
+    @property
+    def exit_code(self) -> int:
+        """What this process tells ftd by its end: only who had the guest to its end may ask for a new one."""
+        return self._reboot if self.core.state is ActiveState.STOPPED else 0
+
     # ---- active side ----
 
     async def start(self, generation: int) -> None:
         """Boots the guest. Raises DataplaneError, BootError, ConsoleError, OSError."""
         spec = self.spec
-        image = Path(spec.guest.image).read_bytes()
-        microvm.load(self.machine, image, spec.guest.args)
-        console = listen(spec.console) if spec.console else None
+        self._load()
+        console = listen("console", spec.console) if spec.console else None
+        serial = listen("serial port", spec.serial) if spec.serial else None
         self._attach_tap()
         self.machine.run()
-        self._plug_serial()
+        self._plug_serial_log()
         if console:
             self.machine.console_listen(console)
+        if serial:
+            self.machine.serial_listen(serial)
         log.info("guest started", generation=generation, tracker=self.machine.tracker)
+
+    def _load(self) -> None:
+        guest = self.spec.guest
+        image = Path(guest.image).read_bytes()
+        if guest.linux is None:
+            microvm.load(self.machine, image, guest.args)
+            return
+        initrd = Path(guest.linux.initrd).read_bytes() if guest.linux.initrd else b""
+        try:
+            microvm.load_linux(self.machine, image, initrd, guest.linux.cmdline)
+        except BootError as error:
+            raise BootError(f"guest.kernel {guest.image}: {error}") from error
 
     def _attach_tap(self) -> None:
         if self._tap_fd is not None:
             tap_fd, self._tap_fd = self._tap_fd, None
             self.machine.net_attach(tap_fd)
 
-    def _plug_serial(self) -> None:
+    def _plug_serial_log(self) -> None:
         path = Path(self.spec.socket_path).with_suffix(".serial")
         try:
             self.machine.serial_sink(
@@ -243,20 +269,24 @@ class VmCopy:
             trio.lowlevel.spawn_system_task(announce_guest, self.machine, self.spec.net.mac)
         seed = zlib.crc32(self.spec.host.encode())
         self.core = ActiveCore.after_failover(self.core, new_claim_id=new_claim_id, jitter_seed=seed)
-        self._plug_console()
-        self._plug_serial()
+        self._plug_sockets()
+        self._plug_serial_log()
         if not action.planned:  # a planned one still has to say so to the old primary
             self._retire_standby()
         log.info("activated", generation=action.generation, planned=action.planned, forced=action.forced)
 
-    def _plug_console(self) -> None:
+    def _plug_sockets(self) -> None:
         """A guest without a console is better than no guest."""
-        if self.spec.console:
-            try:
-                self.machine.console_listen(listen(self.spec.console))
-            except ConsoleError as error:
-                self.reason = str(error)
-                log.error("the console is not reachable", reason=str(error))
+        for what, address, plug in (
+            ("console", self.spec.console, self.machine.console_listen),
+            ("serial port", self.spec.serial, self.machine.serial_listen),
+        ):
+            if address:
+                try:
+                    plug(listen(what, address))
+                except ConsoleError as error:
+                    self.reason = str(error)
+                    log.error("not reachable", what=what, reason=str(error))
 
     async def _drop_image(self, action: act.DropImage) -> None:
         if self.standby is not None:

@@ -20,8 +20,14 @@ _PLAIN: Final[dict[EventKind, ev.Event]] = {
     EventKind.LEAVE: ev.Leave(),
     EventKind.HANDOVER: ev.Handover(),
 }
-# Exit reasons of linux/kvm.h that end a guest.
+POWERED_OFF: Final = 1000
+REBOOT_WANTED: Final = 1001
+_SYSTEM_EVENTS: Final = {1101: "shut down by KVM", 1102: "reset by KVM", 1103: "crashed"}
+# FTD_STOP_* of api.h, and exit reasons of linux/kvm.h that end a guest.
 _EXITS: Final = {
+    POWERED_OFF: "powered off",
+    REBOOT_WANTED: "asked for a reboot",
+    **_SYSTEM_EVENTS,
     5: "halted",
     6: "no debugger",
     8: "triple fault",
@@ -63,6 +69,8 @@ def lost_sentence(news: News) -> str:
 
 def stopped_sentence(news: News) -> str:
     """How the guest ended."""
+    if news.detail >= POWERED_OFF and news.detail in _EXITS:
+        return _EXITS[news.detail]  # whichever vCPU it was that said so
     if news.detail < 0:
         return f"vCPU {news.reason}: {os.strerror(-news.detail)}"
     return f"vCPU {news.reason}: {_EXITS.get(news.detail, f'KVM exit {news.detail}')}"

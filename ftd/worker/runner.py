@@ -18,7 +18,7 @@ from ftd.replication import actions as act
 from ftd.replication import events as ev
 from ftd.replication.actions import ErrorKind as CoreErrorKind
 from ftd.worker.copy import ActionFailed, VmCopy
-from ftd.worker.news import event_of, lost_sentence
+from ftd.worker.news import REBOOT_WANTED, event_of, lost_sentence
 
 _ENDS_PAIR: Final = (
     act.ResumeSimplex,
@@ -102,6 +102,8 @@ class Runner:
         elif news.kind is EventKind.GUEST_STOPPED:
             if not self._guest_stopped:
                 self._guest_stopped = True
+                if news.detail == REBOOT_WANTED:
+                    self.copy.note_reboot()
                 await self._tell(news)
         else:
             await self._tell(news)

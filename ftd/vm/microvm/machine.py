@@ -9,6 +9,7 @@ from typing import Final
 from ftd.dataplane.core import Machine, NetDevice, host_trackers
 from ftd.dataplane.errors import DataplaneError
 from ftd.protocol.state_blob import unpack_state
+from ftd.vm.microvm import linux
 from ftd.vm.microvm.boot import boot
 
 AUTO_BITMAP_BYTES_MAX: Final = 2 << 30
@@ -76,6 +77,11 @@ def make(
 def load(machine: Machine, image: bytes, args: Sequence[int]) -> None:
     """Boots a bare guest in an empty machine. Raises BootError, DataplaneError."""
     boot(machine, image, args)
+
+
+def load_linux(machine: Machine, kernel: bytes, initrd: bytes, command_line: str) -> None:
+    """Boots Linux in an empty machine with irqchip. Raises BootError, DataplaneError."""
+    linux.boot(machine, kernel, initrd, command_line)
 
 
 def restore(machine: Machine, state: bytes) -> None:

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a vCPU says of itself: KVM's answer, and what KVM leaves to whoever makes the machine. */
+#ifndef FTD_CPUID_H
+#define FTD_CPUID_H
+
+#include "base.h"
+
+struct vcpu;
+
+int cpuid_set(struct vcpu *vcpu, ftd_error *error);
+
+#endif
