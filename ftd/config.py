@@ -13,6 +13,7 @@ from ftd.config_linux import LinuxGuest, linux_guest, sha256_of
 from ftd.config_reader import read_toml
 from ftd.config_schema import (
     ArbiterSection,
+    DiskSection,
     HostFile,
     HostSection,
     LogSection,
@@ -75,6 +76,7 @@ class VmConfig:
     console: str | None
     net: NetSpec | None
     serial: str | None
+    disk: Path | None
     replication: ReplicationSection
 
     @property
@@ -124,6 +126,10 @@ class Config:
     def workers_dir(self) -> Path:
         """Socket, spec and log of each worker."""
         return self.runtime_dir / "workers"
+
+    def disk_record(self, vm: str) -> Path:
+        """What this host knows of a VM's disk image (ftd/disk_record.py)."""
+        return Path(self.host.state_dir) / "disks" / f"{vm}.json"
 
     @property
     def wishes_dir(self) -> Path:
@@ -191,6 +197,7 @@ def _resolve_vm(path: Path, vm: VmFile, file: HostFile) -> VmConfig:
         console=_listens(path, "console", vm.console.listen if vm.console else None, file),
         serial=_listens(path, "serial", vm.serial.listen if vm.serial else None, file),
         net=config_net.resolve(path, vm.net, vm.name, vm_id_of(vm.name)) if vm.net else None,
+        disk=_disk(path, vm.disk, file.host) if vm.disk else None,
         replication=replication,
     )
 
@@ -239,6 +246,18 @@ def _listens(path: Path, section: str, listen: str | None, file: HostFile) -> st
             f"{path}: {section}.listen: {where} is longer than {limits.UNIX_PATH_BYTES_MAX} bytes"
         )
     return listen
+
+
+def _disk(path: Path, disk: DiskSection, host: HostSection) -> Path:
+    if disk.shared:
+        raise ConfigError(
+            f"{path}: disk.shared: storage that both hosts see is not supported: nothing would keep an old "
+            "primary from writing to it. Give each host an image of its own (shared = false)"
+        )
+    where = disk.path.replace("{runtime_dir}", host.runtime_dir).replace("{state_dir}", host.state_dir)
+    if not Path(where).is_absolute():
+        raise ConfigError(f"{path}: disk.path: {disk.path!r} is not an absolute path")
+    return Path(where)
 
 
 def _check_host(path: Path, file: HostFile) -> None:

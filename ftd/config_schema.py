@@ -12,6 +12,7 @@ CheckpointRate = Annotated[int, Meta(ge=1, le=limits.CHECKPOINT_RATE_HZ_MAX)]
 EpochPages = Annotated[int, Meta(ge=limits.EPOCH_PAGES_MIN, le=limits.EPOCH_PAGES_MAX)]
 Parts = Annotated[int, Meta(ge=1, le=limits.PARTS_MAX)]
 EpochsInFlight = Annotated[int, Meta(ge=1, le=limits.EPOCHS_IN_FLIGHT_MAX)]
+EpochDiskKib = Annotated[int, Meta(ge=limits.EPOCH_DISK_KIB_MIN, le=limits.EPOCH_DISK_KIB_MAX)]
 HotPages = Annotated[int, Meta(ge=0, le=limits.HOT_PAGES_MAX)]
 IntervalMs = Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_INTERVAL_MS_MAX)]
 TimeoutMs = Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_TIMEOUT_MS_MAX)]
@@ -74,6 +75,8 @@ class ReplicationSection(Section, frozen=True, kw_only=True):
     epoch_pages_max: EpochPages = 4096
     parts_max: Parts = 4
     epochs_in_flight: EpochsInFlight = 4
+    epoch_disk_kib: EpochDiskKib = 1024
+    """Most disk writes of one epoch."""
     hot_pages_max: HotPages = 1024
     """0: no hot set."""
     low_latency: bool = True
@@ -90,6 +93,7 @@ class ReplicationOverrides(Section, frozen=True, kw_only=True, omit_defaults=Tru
     epoch_pages_max: EpochPages | None = None
     parts_max: Parts | None = None
     epochs_in_flight: EpochsInFlight | None = None
+    epoch_disk_kib: EpochDiskKib | None = None
     hot_pages_max: HotPages | None = None
     low_latency: bool | None = None
     heartbeat_interval_ms: IntervalMs | None = None
@@ -155,6 +159,14 @@ class SerialSection(Section, frozen=True, kw_only=True):
     """`unix:/path` or `tcp:address:port`."""
 
 
+class DiskSection(Section, frozen=True, kw_only=True):
+    """`[disk]`"""
+
+    path: Text
+    """Of a raw image or a block device; each host has its own."""
+    shared: bool = False
+
+
 class VmFile(Section, frozen=True, kw_only=True):
     """One file of vm_dir."""
 
@@ -173,4 +185,5 @@ class VmFile(Section, frozen=True, kw_only=True):
     console: ConsoleSection | None = None
     net: NetSection | None = None
     serial: SerialSection | None = None
+    disk: DiskSection | None = None
     replication: ReplicationOverrides = ReplicationOverrides()

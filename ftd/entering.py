@@ -91,6 +91,7 @@ class Entering:
             heartbeat_timeout_ms=spec.heartbeat_timeout_ms,
             epoch_pages_max=spec.epoch_pages_max,
             parts_max=spec.parts_max,
+            epoch_disk_bytes=spec.epoch_disk_bytes,
         )
 
     async def undo(self, vm: str) -> None:

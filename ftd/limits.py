@@ -40,6 +40,9 @@ PARTS_MAX: Final = 64
 EPOCHS_IN_FLIGHT_MAX: Final = 16
 HOT_PAGES_MAX: Final = 65536
 CHECKPOINT_RATE_HZ_MAX: Final = 20_000
+# An epoch's log of the disk: a piece of a request, and a batch of the first synchronisation, must fit it.
+EPOCH_DISK_KIB_MIN: Final = 512
+EPOCH_DISK_KIB_MAX: Final = 65536
 
 # Heartbeats. One lost or late heartbeat must not look like a dead host; three in a row may.
 HEARTBEAT_INTERVAL_MS_MAX: Final = 10_000

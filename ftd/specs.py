@@ -1,9 +1,11 @@
 """From configuration to what a worker is started with, and from that to what both hosts must agree on."""
 
 from ftd.config import Config, VmConfig
+from ftd.disk_image import image_bytes
 from ftd.limits import PAGE_BYTES
 from ftd.protocol.control import (
     ArbiterSpec,
+    DiskSpec,
     EndpointSpec,
     EtcdSpec,
     EtcdTlsSpec,
@@ -15,7 +17,11 @@ from ftd.protocol.control_peer import GuestShape, PrepareStandbyParams
 
 
 def active_spec(config: Config, vm: VmConfig, socket_path: str, *, force: bool) -> WorkerSpec:
-    """For a VM that is started here. Raises ConfigError when its image cannot be read."""
+    """For a VM that is started here. Raises ControlError when an image cannot be read."""
+    return _spec(config, vm, socket_path, image_bytes(vm.disk) if vm.disk else 0, force=force)
+
+
+def _spec(config: Config, vm: VmConfig, socket_path: str, disk_bytes: int, *, force: bool) -> WorkerSpec:
     replication = vm.replication
     return WorkerSpec(
         vm=vm.name,
@@ -36,6 +42,8 @@ def active_spec(config: Config, vm: VmConfig, socket_path: str, *, force: bool) 
         parts_max=replication.parts_max,
         epochs_in_flight=replication.epochs_in_flight,
         hot_pages_max=replication.hot_pages_max,
+        epoch_disk_bytes=replication.epoch_disk_kib << 10 if vm.disk else 0,
+        disk=_disk(config, vm, disk_bytes),
         low_latency=replication.low_latency,
         heartbeat_interval_ms=replication.heartbeat_interval_ms,
         heartbeat_timeout_ms=replication.heartbeat_timeout_ms,
@@ -61,7 +69,7 @@ def guest_spec(vm: VmConfig) -> GuestSpec:
 
 def standby_spec(config: Config, vm: VmConfig, socket_path: str, asked: PrepareStandbyParams) -> WorkerSpec:
     """For a VM whose primary, on another host, asked for a standby: the data pair is as the primary says."""
-    base = active_spec(config, vm, socket_path, force=False)
+    base = _spec(config, vm, socket_path, asked.shape.disk_bytes, force=False)
     return WorkerSpec(
         **{
             **{name: getattr(base, name) for name in WorkerSpec.__struct_fields__},
@@ -70,6 +78,7 @@ def standby_spec(config: Config, vm: VmConfig, socket_path: str, asked: PrepareS
             "tracker": asked.tracker,
             "epoch_pages_max": asked.epoch_pages_max,
             "parts_max": asked.parts_max,
+            "epoch_disk_bytes": asked.epoch_disk_bytes,
             "heartbeat_interval_ms": asked.heartbeat_interval_ms,
             "heartbeat_timeout_ms": asked.heartbeat_timeout_ms,
             "data_listen": config.host.data_address,
@@ -77,6 +86,12 @@ def standby_spec(config: Config, vm: VmConfig, socket_path: str, asked: PrepareS
             "peer": asked.host,
         }
     )
+
+
+def _disk(config: Config, vm: VmConfig, size_bytes: int) -> DiskSpec | None:
+    if vm.disk is None or size_bytes == 0:
+        return None
+    return DiskSpec(path=str(vm.disk), size_bytes=size_bytes, record=str(config.disk_record(vm.name)))
 
 
 def arbiter_spec(config: Config) -> ArbiterSpec:
@@ -109,6 +124,7 @@ def guest_shape(spec: WorkerSpec) -> GuestShape:
         mtu=spec.net.mtu if spec.net else 0,
         initrd_sha256=spec.guest.linux.initrd_sha256 if spec.guest.linux else None,
         cmdline=spec.guest.linux.cmdline if spec.guest.linux else None,
+        disk_bytes=spec.disk.size_bytes if spec.disk else 0,
     )
 
 
@@ -124,6 +140,7 @@ def shape_differences(theirs: GuestShape, ours: GuestShape) -> list[str]:
         ("net.mtu", theirs.mtu, ours.mtu),
         ("guest.initrd (sha256)", _short(theirs.initrd_sha256), _short(ours.initrd_sha256)),
         ("guest.cmdline", theirs.cmdline, ours.cmdline),
+        ("disk (bytes)", theirs.disk_bytes, ours.disk_bytes),
     ]
     return [f"{key} is {their} there and {our} here" for key, their, our in pairs if their != our]
 
@@ -139,4 +156,5 @@ def _short(digest: bytes | None) -> str:
 def memory_needed_bytes(spec: WorkerSpec) -> int:
     """Guest memory and arenas: of these a standby stages an epoch in parts, a primary keeps several."""
     arenas = spec.parts_max if spec.role == "standby" else spec.parts_max + spec.epochs_in_flight
-    return spec.memory_bytes + arenas * spec.epoch_pages_max * PAGE_BYTES
+    logs = 1 if spec.role == "standby" else 1 + spec.epochs_in_flight
+    return spec.memory_bytes + arenas * spec.epoch_pages_max * PAGE_BYTES + logs * spec.epoch_disk_bytes

@@ -54,8 +54,8 @@ async def _draw(socket: Path, vm: str, progress: Progress) -> None:
             progress.update(
                 task,
                 description=f"{vm}: {status.state}, round {status.sync.round}",
-                completed=status.sync.sent_bytes,
-                total=status.sync.total_bytes or None,
+                completed=status.sync.sent_bytes + status.sync.disk_sent_bytes,
+                total=status.sync.total_bytes + status.sync.disk_total_bytes or None,
             )
 
 

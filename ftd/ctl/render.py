@@ -84,9 +84,10 @@ def _microseconds(ns: int) -> str:
 
 
 def _progress(status: WorkerStatus) -> str | None:
-    if status.sync is None or not status.sync.total_bytes:
+    if status.sync is None or not status.sync.total_bytes + status.sync.disk_total_bytes:
         return None
-    share = min(status.sync.sent_bytes / status.sync.total_bytes, 1.0)
+    sent = status.sync.sent_bytes + status.sync.disk_sent_bytes
+    share = min(sent / (status.sync.total_bytes + status.sync.disk_total_bytes), 1.0)
     return f"{status.state} {share:.0%} (round {status.sync.round})"
 
 

@@ -33,6 +33,9 @@ typedef struct ftd_counters {
 	uint64_t output_bytes_produced, output_bytes_released, output_bytes_dropped;
 	uint64_t input_bytes;
 	uint64_t net_sent, net_sent_dropped, net_received, net_received_dropped;	/* frames */
+	uint64_t disk_bytes_read, disk_bytes_written, disk_flushes, disk_errors;
+	uint64_t disk_waits, disk_wait_ns;	/* requests that waited for a log or for room to mark pages */
+	uint64_t disk_sync_total, disk_sync_bytes, disk_sync_pending;	/* bytes of the first synchronisation */
 	uint64_t doubts;			/* gaps after which output waited for a fresh echo */
 	uint64_t heartbeats_sent, heartbeats_received;
 	uint64_t harvest_ns, copy_ns, rearm_ns, capture_ns;	/* sums over all epochs */
@@ -50,7 +53,7 @@ typedef struct ftd_event {
 enum {
 	FTD_EVENT_SYNC_ROUND = 1, FTD_EVENT_FIRST_SEALED, FTD_EVENT_PROTECTED, FTD_EVENT_PEER_LOST,
 	FTD_EVENT_LEAVE_ACKED, FTD_EVENT_DRAINED, FTD_EVENT_HANDED_OVER, FTD_EVENT_FIRST_COMPLETE,
-	FTD_EVENT_LEAVE, FTD_EVENT_HANDOVER, FTD_EVENT_GUEST_STOPPED,
+	FTD_EVENT_LEAVE, FTD_EVENT_HANDOVER, FTD_EVENT_GUEST_STOPPED, FTD_EVENT_DISK_FAILED,
 };
 enum {
 	FTD_LOST_CLOSED = 1,		/* the peer's end was closed */
@@ -59,6 +62,8 @@ enum {
 	FTD_LOST_REFUSED,		/* a frame was refused; detail is the refusal */
 	FTD_LOST_OVERFLOW,		/* an epoch did not fit parts_max arenas */
 	FTD_LOST_LOCAL,			/* a KVM call of our own failed; detail is errno */
+	FTD_LOST_DISK_HERE,		/* our disk could not be read for the first synchronisation; detail is errno */
+	FTD_LOST_DISK_THERE,		/* the standby's disk failed; detail is errno */
 };
 /* FTD_EVENT_GUEST_STOPPED: reason is the vCPU, detail a negative errno, KVM's exit reason, or one of these. */
 enum {
@@ -78,6 +83,9 @@ typedef struct ftd_vm_config {
 	uint32_t epoch_pages_max;	/* ring size follows from it */
 	uint16_t mtu;			/* of the network device; 0: the machine has none */
 	unsigned char mac[6];
+	uint64_t disk_bytes;		/* 0: no disk; else a multiple of 512 */
+	int disk_fd;			/* image or block device, open for both; owned by the machine from here on */
+	char disk_id[20];		/* what the guest is told, padded with zeros */
 } ftd_vm_config;
 
 ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error);
@@ -129,6 +137,7 @@ typedef struct ftd_link_config {
 	int data_fd, heartbeat_fd;	/* connected, handshake done; owned by the data plane from here on */
 	uint32_t heartbeat_interval_ms, heartbeat_timeout_ms;
 	uint32_t epoch_pages_max, parts_max;
+	uint32_t epoch_disk_bytes;	/* most of one epoch's log of the disk; 0 without a disk */
 } ftd_link_config;
 typedef struct ftd_cycle_config {
 	uint32_t period_ns;		/* between checkpoints; 0: only by hand (steps below) */
@@ -180,8 +189,8 @@ const char *ftd_fault_name(uint32_t index);		/* NULL past the last */
 uint32_t ftd_crc32c(uint32_t crc, const void *data, uint64_t length);
 typedef struct ftd_frame_context {
 	unsigned char vm_id[16];
-	uint64_t generation, memory_bytes, epoch_last, epoch_sent;
-	uint32_t parts_received, epoch_pages_max, parts_max, state_max, allowed;	/* allowed: bit per frame type */
+	uint64_t generation, memory_bytes, disk_bytes, epoch_last, epoch_sent;
+	uint32_t parts_received, epoch_pages_max, parts_max, state_max, extra_max, allowed;	/* allowed: bit per frame type */
 } ftd_frame_context;
 int ftd_frame_check(const void *frame, uint64_t length, const ftd_frame_context *context);	/* refusal, 0: good */
 int ftd_kvm_check(const char *path, uint32_t *trackers, ftd_error *error);	/* bit per FTD_TRACKER_* */

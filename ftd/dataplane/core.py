@@ -18,6 +18,7 @@ from ftd.dataplane.events import Event, EventKind
 VM_ID_BYTES: Final = 16
 VIRTIO_BASE: Final = 0xD0000000
 VIRTIO_WINDOW_BYTES: Final = 0x1000
+DISK_ID_BYTES: Final = 20
 GFNS_AT_ONCE: Final = 1 << 16
 TRACKER_IDS: Final = {
     "ring": lib.FTD_TRACKER_RING,
@@ -44,6 +45,8 @@ class LinkConfig:
     heartbeat_timeout_ms: int
     epoch_pages_max: int
     parts_max: int
+    epoch_disk_bytes: int = 0
+    """Most disk writes of an epoch; 0 for a machine without a disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,16 @@ def _check(result: Any, error: Any) -> Any:
     return result
 
 
+@dataclass(frozen=True)
+class Disk:
+    """An image or block device that is open for reading and writing; the guest is told at most 20
+    bytes of ``name``."""
+
+    fd: int
+    size_bytes: int
+    name: str = ""
+
+
 class Machine:
     """A KVM virtual machine: memory, vCPUs, devices. Not started when it is made."""
 
@@ -107,7 +120,9 @@ class Machine:
         tracker: str,
         epoch_pages_max: int,
         net: NetDevice | None = None,
+        disk: Disk | None = None,
     ) -> None:
+        """Takes the disk's descriptor over, also when it fails. Raises DataplaneError."""
         self._error = ffi.new("ftd_error *")
         config = ffi.new(
             "ftd_vm_config *",
@@ -117,6 +132,7 @@ class Machine:
                 "irqchip": int(irqchip),
                 "tracker": TRACKER_IDS[tracker],
                 "epoch_pages_max": epoch_pages_max,
+                **({"disk_fd": disk.fd, "disk_bytes": disk.size_bytes, "disk_id": _id(disk)} if disk else {}),
             },
         )
         if net is not None:
@@ -281,6 +297,10 @@ class Machine:
         return Standby(_check(lib.ftd_standby_start(self._handle(), _link(link), self._error), self._error))
 
 
+def _id(disk: Disk) -> bytes:
+    return disk.name.encode()[:DISK_ID_BYTES].ljust(DISK_ID_BYTES, b"\0")
+
+
 def _link(link: LinkConfig) -> Any:
     if len(link.vm_id) != VM_ID_BYTES:
         raise ValueError(f"a VM id has {VM_ID_BYTES} bytes, not {len(link.vm_id)}")
@@ -291,6 +311,7 @@ def _link(link: LinkConfig) -> Any:
     config.heartbeat_timeout_ms = link.heartbeat_timeout_ms
     config.epoch_pages_max = link.epoch_pages_max
     config.parts_max = link.parts_max
+    config.epoch_disk_bytes = link.epoch_disk_bytes
     config.data_fd, config.heartbeat_fd = link.data.detach(), link.heartbeat.detach()
     os.set_blocking(config.data_fd, True)
     return config

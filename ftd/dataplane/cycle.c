@@ -15,6 +15,7 @@
  */
 #include "cycle.h"
 
+#include "disk.h"
 #include "fault.h"
 #include "primary.h"
 #include "steps.h"
@@ -63,6 +64,7 @@ static void give_up_if_lost(struct ftd_primary *primary)
 	vm_end_tracking(vm);
 	pthread_mutex_lock(&vm->devices);
 	vm->marking = false;
+	disk_detach(vm);
 	pthread_mutex_unlock(&vm->devices);
 }
 
@@ -80,7 +82,8 @@ static void set_next_tick(struct ftd_primary *primary)
 		atomic_store(&vm->next_tick_ns, 0);
 		return;
 	}
-	primary->due_ns += primary->cycle.period_ns;
+	/* A checkpoint before its time (a full list, or a full log of the disk) does not put the next one off. */
+	primary->due_ns = min_u64(primary->due_ns, now) + primary->cycle.period_ns;
 	if (primary->due_ns + TICK_CATCH_UP_NS < now)
 		primary->due_ns = now + primary->cycle.period_ns;
 	atomic_store_explicit(&vm->next_tick_ns, max_u64(primary->due_ns, now + primary->cycle.run_min_ns),
@@ -193,7 +196,7 @@ static int seal_first(struct ftd_primary *primary)
 
 static bool sync_is_within_limit(struct ftd_primary *primary)
 {
-	return atomic_load(&primary->sync.pending) <= primary->sync_limit;
+	return atomic_load(&primary->sync.pending) <= primary->sync_limit || atomic_load(&primary->disk.busy);
 }
 
 /*
@@ -229,7 +232,8 @@ void cycle_sync_stop(struct ftd_primary *primary)
 	error = step_collect(primary);
 	if (!error) {
 		pthread_mutex_lock(&primary->sync_lock);
-		if (atomic_load(&primary->sync.pending) <= primary->link.epoch_pages_max)
+		if (atomic_load(&primary->sync.pending) <= primary->link.epoch_pages_max &&
+		    atomic_load(&primary->disk.done))
 			error = seal_first(primary);
 		pthread_mutex_unlock(&primary->sync_lock);
 	}
@@ -243,6 +247,8 @@ void cycle_sync_stop(struct ftd_primary *primary)
 		histogram_add(vm->counters->pause_hist, now_ns() - stopped_ns);
 		return;
 	}
-	hold_guest_back(primary);
+	/* While the sender is at the disk no memory goes: nothing would come of waiting. */
+	if (!atomic_load(&primary->disk.busy))
+		hold_guest_back(primary);
 	atomic_store(&vm->next_tick_ns, now_ns() + SYNC_PERIOD_NS);
 }

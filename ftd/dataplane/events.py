@@ -20,6 +20,7 @@ class EventKind(enum.IntEnum):
     LEAVE = 9
     HANDOVER = 10
     GUEST_STOPPED = 11
+    DISK_FAILED = 12
 
 
 class LostReason(enum.IntEnum):
@@ -31,11 +32,13 @@ class LostReason(enum.IntEnum):
     REFUSED = 4
     OVERFLOW = 5
     LOCAL = 6
+    DISK_HERE = 7
+    DISK_THERE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One piece of news. ``reason`` and ``detail`` are of PEER_LOST and GUEST_STOPPED, ``epoch`` of most."""
+    """One piece of news. ``reason`` and ``detail`` are of losses, failures and ends, ``epoch`` of most."""
 
     kind: EventKind
     reason: int = 0

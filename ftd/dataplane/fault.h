@@ -11,6 +11,7 @@
 #define FAULT_POINTS(X) \
 	X(ENTER_BEFORE_SYNC, "enter.before-sync") \
 	X(ENTER_IN_SYNC, "enter.in-sync") \
+	X(ENTER_IN_DISK, "enter.in-disk") \
 	X(ENTER_FIRST_SEALED, "enter.first-sealed") \
 	X(SEAL_BEFORE_HARVEST, "seal.before-harvest") \
 	X(SEAL_BEFORE_COPY, "seal.before-copy") \
@@ -26,7 +27,10 @@
 	X(ACK_BEFORE_SEND, "ack.before-send") \
 	X(ACK_AFTER_SEND, "ack.after-send") \
 	X(COMMIT_HALF, "commit.half") \
+	X(COMMIT_DISK, "commit.disk") \
 	X(COMMIT_AFTER, "commit.after") \
+	X(DISK_WRITTEN, "disk.written") \
+	X(DISK_NOTED, "disk.noted") \
 	X(LEAVE_BEFORE_SEND, "leave.before-send") \
 	X(LEAVE_AFTER_SEND, "leave.after-send") \
 	X(LEAVE_RECEIVED, "leave.received") \

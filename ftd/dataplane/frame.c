@@ -2,6 +2,7 @@
 #include "frame.h"
 
 #include "crc32c.h"
+#include "disk_log.h"
 #include "memory_map.h"
 
 void frame_prepare(struct frame_header *header, const struct frame_rules *rules, enum frame_type type,
@@ -22,6 +23,7 @@ void frame_seal(struct frame_header *header)
 }
 
 #define TYPES_WITH_LIST (FRAME_BIT(FRAME_SYNC) | FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_PART))
+#define TYPES_WITH_EXTRA (FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_DISK))
 #define TYPES_WITH_STATE (FRAME_BIT(FRAME_HELLO) | FRAME_BIT(FRAME_REFUSE) | FRAME_BIT(FRAME_EPOCH))
 
 static enum refusal check_lengths(const struct frame_header *header, const struct frame_rules *rules,
@@ -30,9 +32,12 @@ static enum refusal check_lengths(const struct frame_header *header, const struc
 	bool state_misplaced = header->state_len && !(TYPES_WITH_STATE & FRAME_BIT(header->type));
 	bool list_misplaced = (header->page_count || header->pages_len) && !(TYPES_WITH_LIST & FRAME_BIT(header->type));
 
-	if (state_misplaced || list_misplaced || header->extra_len)
+	bool extra_misplaced = header->extra_len && !(TYPES_WITH_EXTRA & FRAME_BIT(header->type));
+
+	if (state_misplaced || list_misplaced || extra_misplaced)
 		return REFUSED_LENGTH;
-	if (header->state_len > rules->state_max || header->page_count > rules->pages_max)
+	if (header->state_len > rules->state_max || header->page_count > rules->pages_max ||
+	    header->extra_len > rules->extra_max)
 		return REFUSED_OVERSIZE;
 	/* A PART must leave room for the EPOCH that closes it. */
 	if (header->type == FRAME_PART && position->parts_received + 2 > rules->parts_max)
@@ -57,7 +62,8 @@ static enum refusal check_epoch(const struct frame_header *header, const struct 
 		right = header->epoch == last + 1;
 		break;
 	case FRAME_SYNC:
-		/* Once an epoch is complete or begun, nothing outside an epoch may write into the image. */
+	case FRAME_DISK:
+		/* Once an epoch is complete or begun, nothing outside an epoch may write into memory or disk. */
 		right = header->epoch == 0 && last == 0 && position->parts_received == 0;
 		break;
 	case FRAME_LEAVE:
@@ -75,10 +81,17 @@ static enum refusal check_epoch(const struct frame_header *header, const struct 
 	return right ? REFUSED_NOT : REFUSED_EPOCH;
 }
 
+static uint32_t flags_of(enum frame_type type)
+{
+	if (type == FRAME_HEARTBEAT)
+		return HEARTBEAT_ECHO | HEARTBEAT_STANDBY;
+	return type == FRAME_DISK_FAILED ? DISK_FAILED_ERRNO : 0;
+}
+
 enum refusal frame_check_header(const struct frame_header *header, const struct frame_rules *rules,
 				const struct frame_position *position)
 {
-	uint32_t flags_known = header->type == FRAME_HEARTBEAT ? HEARTBEAT_ECHO | HEARTBEAT_STANDBY : 0;
+	uint32_t flags_known = flags_of((enum frame_type)header->type);
 	enum refusal refusal;
 
 	if (header->magic != FRAME_MAGIC)
@@ -87,7 +100,7 @@ enum refusal frame_check_header(const struct frame_header *header, const struct 
 		return REFUSED_HEADER_CRC;
 	if (header->version != FRAME_VERSION)
 		return REFUSED_VERSION;
-	if (header->type == 0 || header->type > FRAME_HANDOVER_DONE || !(rules->allowed & FRAME_BIT(header->type)))
+	if (header->type == 0 || header->type >= FRAME_TYPES || !(rules->allowed & FRAME_BIT(header->type)))
 		return REFUSED_TYPE;
 	if (memcmp(header->vm_id, rules->vm_id, sizeof(header->vm_id)) != 0)
 		return REFUSED_VM;
@@ -123,6 +136,7 @@ enum refusal frame_check_list(const struct frame_header *header, const void *lis
 int ftd_frame_check(const void *frame, uint64_t length, const ftd_frame_context *context)
 {
 	struct frame_rules rules = { .generation = context->generation, .memory_bytes = context->memory_bytes,
+				     .disk_bytes = context->disk_bytes, .extra_max = context->extra_max,
 				     .state_max = context->state_max, .pages_max = context->epoch_pages_max,
 				     .parts_max = context->parts_max, .allowed = context->allowed };
 	struct frame_position position = { context->epoch_last, context->epoch_sent, context->parts_received };
@@ -141,5 +155,8 @@ int ftd_frame_check(const void *frame, uint64_t length, const ftd_frame_context 
 		return REFUSED_LENGTH;
 	if (ftd_crc32c(0, body, frame_body_len(&header)) != header.body_crc)
 		return REFUSED_BODY_CRC;
-	return (int)frame_check_list(&header, body + header.state_len, &rules);
+	refusal = frame_check_list(&header, body + header.state_len, &rules);
+	if (refusal)
+		return (int)refusal;
+	return (int)disk_log_check(body + frame_body_len(&header) - header.extra_len, header.extra_len, rules.disk_bytes);
 }

@@ -9,15 +9,17 @@
 #include "base.h"
 
 #define FRAME_MAGIC 0x31445446u	/* "FTD1" read little-endian */
-#define FRAME_VERSION 1
+#define FRAME_VERSION 2
 
 enum frame_type {
 	FRAME_HELLO = 1, FRAME_WELCOME, FRAME_REFUSE, FRAME_SYNC, FRAME_EPOCH, FRAME_PART, FRAME_ACK,
 	FRAME_HEARTBEAT, FRAME_LEAVE, FRAME_LEAVE_ACK, FRAME_HANDOVER, FRAME_HANDOVER_DONE,
+	FRAME_DISK, FRAME_DISK_FAILED, FRAME_TYPES,
 };
 #define FRAME_BIT(type) (1u << (type))
 
 enum { HEARTBEAT_ECHO = 1, HEARTBEAT_STANDBY = 2 };
+#define DISK_FAILED_ERRNO 0xfffu	/* flags of DISK_FAILED */
 
 struct frame_header {
 	uint32_t magic;
@@ -46,7 +48,7 @@ enum refusal {
 	REFUSED_MAGIC, REFUSED_HEADER_CRC, REFUSED_VERSION, REFUSED_TYPE, REFUSED_VM, REFUSED_GENERATION,
 	REFUSED_FLAGS, REFUSED_RESERVED, REFUSED_LENGTH, REFUSED_PAGES_LEN, REFUSED_EPOCH, REFUSED_BODY_CRC,
 	REFUSED_GFN, REFUSED_ENCODING, REFUSED_TOKEN, REFUSED_HELLO, REFUSED_OVERSIZE, REFUSED_DUPLICATE,
-	REFUSED_STATE,
+	REFUSED_STATE, REFUSED_DISK,
 };
 
 /* What a connection expects; every field was fixed when the pair was made. */
@@ -54,6 +56,8 @@ struct frame_rules {
 	uint8_t vm_id[16];
 	uint64_t generation;
 	uint64_t memory_bytes;
+	uint64_t disk_bytes;
+	uint32_t extra_max;		/* bytes of disk writes; 0 without a disk */
 	uint32_t state_max;		/* bytes */
 	uint32_t pages_max;		/* entries of one frame */
 	uint32_t parts_max;		/* frames of one epoch */

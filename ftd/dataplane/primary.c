@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "disk.h"
 #include "fault.h"
 #include "io.h"
 #include "threads.h"
@@ -96,6 +97,8 @@ static void take_frame(struct ftd_primary *primary, const struct frame_header *h
 		primary_refused(primary, refusal);
 	} else if (header->type == FRAME_ACK) {
 		take_ack(primary, header->epoch);
+	} else if (header->type == FRAME_DISK_FAILED) {
+		primary_lost(primary, FTD_LOST_DISK_THERE, header->flags);
 	} else {
 		events_post(&primary->vm->events,
 			    header->type == FRAME_LEAVE_ACK ? FTD_EVENT_LEAVE_ACKED : FTD_EVENT_HANDED_OVER, 0,
@@ -192,6 +195,8 @@ static int make_arenas(struct ftd_primary *primary)
 		arena->pages = reserve_pages(primary->link.epoch_pages_max * FTD_PAGE_SIZE);
 		if (!arena->state || !arena->list || !arena->pages)
 			return -1;
+		if (primary->vm->disk && disk_log_open(&arena->disk, primary->link.epoch_disk_bytes) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -206,7 +211,10 @@ static void free_primary(struct ftd_primary *primary)
 		release_pages(arena->state, state_room(primary));
 		release_pages(arena->list, primary->link.epoch_pages_max * sizeof(*arena->list));
 		release_pages(arena->pages, primary->link.epoch_pages_max * FTD_PAGE_SIZE);
+		disk_log_close(&arena->disk);
 	}
+	disk_sync_close(primary);
+	disk_release_log(primary->vm);
 	release_pages(primary->harvested.pages, max * sizeof(uint64_t));
 	release_pages(primary->ship.pages, max * sizeof(uint64_t));
 	release_pages(primary->rearm.pages, max * sizeof(uint64_t));
@@ -220,12 +228,15 @@ static void free_primary(struct ftd_primary *primary)
 	free(primary);
 }
 
-static int check_link(const ftd_link_config *link, ftd_error *error)
+static int check_link(const struct ftd_vm *vm, const ftd_link_config *link, ftd_error *error)
 {
 	if (link->epoch_pages_max < 64 || link->epoch_pages_max > 1u << 18)
 		return ftd_fail(error, EINVAL, "64 to 262144 pages an arena are possible, not %u", link->epoch_pages_max);
 	if (link->parts_max < 1 || link->parts_max > 64)
 		return ftd_fail(error, EINVAL, "1 to 64 parts are possible, not %u", link->parts_max);
+	if (vm->disk && (link->epoch_disk_bytes < DISK_LOG_BYTES_MIN || link->epoch_disk_bytes > DISK_LOG_BYTES_MAX))
+		return ftd_fail(error, EINVAL, "%u to %u bytes of an epoch's log of the disk are possible, not %u",
+				DISK_LOG_BYTES_MIN, DISK_LOG_BYTES_MAX, link->epoch_disk_bytes);
 	if (link->heartbeat_interval_ms < 1 || link->heartbeat_timeout_ms < 3 * link->heartbeat_interval_ms)
 		return ftd_fail(error, EINVAL, "the heartbeat timeout must be at least three intervals");
 	return 0;
@@ -249,7 +260,7 @@ static int allocate(struct ftd_primary *primary, ftd_error *error)
 	primary->batch = reserve_pages(sizeof(struct frame_header) + (size_t)SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
 	if (!primary->sync.words || !primary->batch || make_list(&primary->harvested, max) < 0 ||
 	    make_list(&primary->ship, max) < 0 || make_list(&primary->rearm, max) < 0 || make_arenas(primary) < 0 ||
-	    hotset_open(&primary->hot, vm->pages, primary->limits.unarmed) < 0)
+	    hotset_open(&primary->hot, vm->pages, primary->limits.unarmed) < 0 || disk_sync_open(primary) < 0)
 		return ftd_fail(error, ENOMEM, "no memory for %u arenas of %u pages", primary->cycle.epochs_in_flight,
 				primary->link.epoch_pages_max);
 	return 0;
@@ -290,6 +301,7 @@ static int command_begin(struct ftd_vm *vm, void *argument)
 	memset(vm->marked_bitmap, 0, (vm->pages + 63) / 64 * 8);
 	vm->marked_count = 0;
 	vm->marking = true;
+	disk_sync_begin(primary);
 	pthread_mutex_unlock(&vm->devices);
 	/* After tracking began: a page that appears from here on is reported as written. */
 	mark_all_data(primary);
@@ -303,6 +315,7 @@ static void reset_counters(ftd_counters *counters)
 {
 	counters->sync_pages = counters->sync_bytes = counters->sync_round = counters->sync_throttle_ns = 0;
 	counters->epochs_acked = 0;
+	counters->disk_sync_total = counters->disk_sync_bytes = counters->disk_sync_pending = 0;
 }
 
 static int begin(struct ftd_primary *primary, ftd_error *error)
@@ -336,7 +349,7 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 	struct ftd_primary *primary;
 
 	error->code = 0;
-	primary = check_link(link, error) < 0 || check_cycle(cycle, error) < 0 ? NULL : calloc(1, sizeof(*primary));
+	primary = check_link(vm, link, error) < 0 || check_cycle(cycle, error) < 0 ? NULL : calloc(1, sizeof(*primary));
 	if (!primary) {
 		if (!error->code)
 			ftd_fail(error, ENOMEM, "no memory for a pair");
@@ -354,7 +367,8 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 	primary->rules.generation = link->generation;
 	primary->rules.memory_bytes = vm->memory_bytes;
 	primary->sync_limit = vm->pages;
-	primary->rules.allowed = FRAME_BIT(FRAME_ACK) | FRAME_BIT(FRAME_LEAVE_ACK) | FRAME_BIT(FRAME_HANDOVER_DONE);
+	primary->rules.allowed = FRAME_BIT(FRAME_ACK) | FRAME_BIT(FRAME_LEAVE_ACK) | FRAME_BIT(FRAME_HANDOVER_DONE) |
+				 FRAME_BIT(FRAME_DISK_FAILED);
 	primary->heartbeat = (struct heartbeat){
 		.fd = link->heartbeat_fd, .rules = primary->rules, .output = &vm->output, .counters = vm->counters,
 		.interval_ns = link->heartbeat_interval_ms * FTD_MS, .timeout_ns = link->heartbeat_timeout_ms * FTD_MS,
@@ -378,6 +392,7 @@ static int stop_tracking(struct ftd_vm *vm)
 {
 	pthread_mutex_lock(&vm->devices);
 	vm->marking = false;
+	disk_detach(vm);
 	pthread_mutex_unlock(&vm->devices);
 	atomic_store(&vm->next_tick_ns, 0);
 	return vm_end_tracking(vm);

@@ -17,6 +17,8 @@
 #include <pthread.h>
 
 #include "base.h"
+#include "disk_log.h"
+#include "disk_sync.h"
 #include "frame.h"
 #include "heartbeat.h"
 #include "hotset.h"
@@ -33,6 +35,7 @@ struct arena {
 	uint64_t *list;		/* entries as on the wire */
 	char *pages;
 	uint32_t state_len, count;
+	struct disk_log disk;	/* of an EPOCH; empty in a PART */
 	uint64_t epoch;
 	enum frame_type type;	/* FRAME_EPOCH or FRAME_PART */
 	struct frame_header header;
@@ -74,6 +77,7 @@ struct ftd_primary {
 	size_t sync_bytes;
 	_Atomic uint64_t sync_sent;	/* pages sent since the last stop */
 	char *batch;			/* a frame being built: header, list, pages */
+	struct disk_sync disk;
 
 	pthread_mutex_t fate;		/* orders "first epoch sealed" against "peer lost" */
 	_Atomic bool first_sealed;
@@ -97,6 +101,11 @@ void primary_refused(struct ftd_primary *primary, enum refusal refusal);
 void primary_wake_sender(struct ftd_primary *primary);
 void primary_room_made(struct ftd_primary *primary);
 void *sender_main(void *argument);
+struct iovec;
+/* Sender thread. Sends all; false: the peer is lost. */
+bool sender_send(struct ftd_primary *primary, struct iovec *iov, int parts);
+/* Sender thread: the first synchronisation ends without an epoch 1, or with it. */
+bool sender_sync_is_over(struct ftd_primary *primary);
 /* io thread: takes acknowledgements; then primary_check_drained when output has gone out. */
 void primary_read_acks(struct ftd_primary *primary);
 void primary_check_drained(struct ftd_primary *primary);

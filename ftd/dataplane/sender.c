@@ -6,11 +6,12 @@
 #include <sys/uio.h>
 
 #include "crc32c.h"
+#include "disk_sync.h"
 #include "fault.h"
 #include "memory_map.h"
 #include "primary.h"
 
-static bool send_frame(struct ftd_primary *primary, struct iovec *iov, int parts)
+bool sender_send(struct ftd_primary *primary, struct iovec *iov, int parts)
 {
 	uint64_t bytes = 0;
 
@@ -102,6 +103,12 @@ static size_t build_sync_frame(struct ftd_primary *primary, struct batch *batch)
 	return (size_t)(contents - primary->batch);
 }
 
+bool sender_sync_is_over(struct ftd_primary *primary)
+{
+	return primary->first_sealed || atomic_load(&primary->lost) || atomic_load(&primary->controls) ||
+	       atomic_load(&primary->ending);
+}
+
 /* false: the synchronisation is over: epoch 1 is sealed, the peer is lost, or this side leaves. */
 static bool send_batch(struct ftd_primary *primary, uint64_t *word, struct batch *batch)
 {
@@ -110,8 +117,7 @@ static bool send_batch(struct ftd_primary *primary, uint64_t *word, struct batch
 	bool over;
 
 	pthread_mutex_lock(&primary->sync_lock);
-	over = primary->first_sealed || atomic_load(&primary->lost) || atomic_load(&primary->controls) ||
-	       atomic_load(&primary->ending);
+	over = sender_sync_is_over(primary);
 	if (!over) {
 		take_pending(primary, word, batch);
 		if (batch->count)
@@ -122,7 +128,7 @@ static bool send_batch(struct ftd_primary *primary, uint64_t *word, struct batch
 		return false;
 	if (!batch->count)
 		return true;
-	if (!send_frame(primary, &iov, 1))
+	if (!sender_send(primary, &iov, 1))
 		return false;
 	atomic_fetch_add(&primary->sync_sent, batch->count);
 	primary_room_made(primary);
@@ -159,14 +165,19 @@ static void synchronise(struct ftd_primary *primary)
 	for (;;) {
 		uint64_t word = 0, words = (vm->pages + 63) / 64;
 
+		if (!disk_sync_round(primary))
+			return;
 		while (word < words)
 			if (!send_batch(primary, &word, &batch))
 				return;
 		count(&vm->counters->sync_round, 1);
 		events_post(&vm->events, FTD_EVENT_SYNC_ROUND, 0, 0, (int64_t)atomic_load(&primary->sync.pending));
 		/* The leader may seal now if little is left; else the next pass sends what was written meanwhile. */
-		if (atomic_load(&primary->sync.pending) <= primary->link.epoch_pages_max)
+		if (atomic_load(&primary->sync.pending) <= primary->link.epoch_pages_max) {
+			if (!disk_sync_finish(primary))
+				return;
 			vm_request_stop(vm, STOP_TICK);
+		}
 		wait_for_work(primary, nothing_to_sync);
 	}
 }
@@ -177,9 +188,9 @@ static bool send_arena(struct ftd_primary *primary, struct arena *arena)
 {
 	struct frame_header *header = &arena->header;
 	size_t list_len = arena->count * sizeof(*arena->list), pages_len = arena->count * FTD_PAGE_SIZE;
-	struct iovec iov[4] = {
+	struct iovec iov[5] = {
 		{ header, sizeof(*header) }, { arena->state, arena->state_len }, { arena->list, list_len },
-		{ arena->pages, pages_len },
+		{ arena->pages, pages_len }, { arena->disk.bytes, arena->disk.used },
 	};
 	uint32_t crc = 0;
 
@@ -187,6 +198,7 @@ static bool send_arena(struct ftd_primary *primary, struct arena *arena)
 	header->state_len = arena->state_len;
 	header->page_count = arena->count;
 	header->pages_len = (uint32_t)pages_len;
+	header->extra_len = arena->disk.used;
 	header->stamp_ns = primary->sealed_ns[arena->epoch % EPOCH_MARKS];
 	for (size_t i = 1; i < ARRAY_SIZE(iov); i++)
 		crc = ftd_crc32c(crc, iov[i].iov_base, iov[i].iov_len);
@@ -202,7 +214,7 @@ static bool send_arena(struct ftd_primary *primary, struct arena *arena)
 		iov[1].iov_base = arena->state + arena->state_len / 2;
 		iov[1].iov_len = arena->state_len - arena->state_len / 2;
 	}
-	if (!send_frame(primary, iov, ARRAY_SIZE(iov)))
+	if (!sender_send(primary, iov, ARRAY_SIZE(iov)))
 		return false;
 	fault_point(FAULT_SEND_AFTER);
 	return true;
@@ -216,7 +228,7 @@ static bool send_control(struct ftd_primary *primary, enum frame_type type)
 	frame_prepare(&header, &primary->rules, type, atomic_load(&primary->sealed));
 	frame_seal(&header);
 	fault_point(type == FRAME_LEAVE ? FAULT_LEAVE_BEFORE_SEND : FAULT_SWITCHOVER_BEFORE_SEND);
-	if (!send_frame(primary, &iov, 1))
+	if (!sender_send(primary, &iov, 1))
 		return false;
 	fault_point(type == FRAME_LEAVE ? FAULT_LEAVE_AFTER_SEND : FAULT_SWITCHOVER_AFTER_SEND);
 	return true;

@@ -6,7 +6,7 @@
  *   stage    all frames of an epoch into staging arenas; the RAM image is not touched
  *   verify   header, body checksum, every entry
  *   ack      now the primary may let the epoch's output go
- *   commit   apply the staged parts to the image, in order; keep the state blob
+ *   commit   apply the disk's log, then the staged parts to the image, in order; keep the state blob
  *
  * The standby activates only after this thread has ended, so an epoch that was
  * acknowledged is always committed before anybody looks at the image.
@@ -18,10 +18,12 @@
 #include <sys/uio.h>
 
 #include "crc32c.h"
+#include "disk.h"
 #include "fault.h"
 #include "frame.h"
 #include "heartbeat.h"
 #include "memory_map.h"
+#include "standby_disk.h"
 #include "threads.h"
 #include "vm.h"
 
@@ -45,6 +47,8 @@ struct ftd_standby {
 	_Atomic bool lost;
 	_Atomic bool stopping;		/* no acknowledgement any more; only drain */
 	bool ending;			/* LEAVE or HANDOVER came: nothing follows */
+	struct standby_disk disk;
+	bool disk_told;			/* that the disk failed */
 	struct heartbeat heartbeat;
 	pthread_t thread;
 	bool started;
@@ -210,10 +214,56 @@ static void commit_part(struct ftd_standby *standby, const struct staging *stagi
 	}
 }
 
-static void commit(struct ftd_standby *standby, const struct frame_header *last)
+/*
+ * What was acknowledged cannot be applied: this copy is none any more, and must
+ * not become active. Receiver's thread, or after it has ended.
+ */
+static bool disk_failed(struct ftd_standby *standby, int error)
+{
+	struct frame_header header;
+
+	standby->state_len = 0;
+	if (standby->disk_told)
+		return false;
+	standby->disk_told = true;
+	atomic_store(&standby->lost, true);
+	frame_prepare(&header, &standby->rules, FRAME_DISK_FAILED, 0);
+	header.flags = (uint32_t)error & DISK_FAILED_ERRNO;
+	frame_seal(&header);
+	send_all(standby->link.data_fd, &header, sizeof(header));
+	events_post(&standby->vm->events, FTD_EVENT_DISK_FAILED, 0, atomic_load(&standby->epoch), error);
+	return false;
+}
+
+/* The body of a DISK frame. The image is no copy of anything yet. */
+static bool receive_disk(struct ftd_standby *standby, const struct frame_header *header)
+{
+	struct standby_disk *disk = &standby->disk;
+	enum refusal refusal;
+	int error;
+
+	if (!receive(standby, disk->staged, header->extra_len))
+		return false;
+	if (frame_body_len(header) && ftd_crc32c(0, disk->staged, header->extra_len) != header->body_crc)
+		return refuse(standby, REFUSED_BODY_CRC);
+	refusal = disk_log_check(disk->staged, header->extra_len, standby->rules.disk_bytes);
+	if (refusal)
+		return refuse(standby, refusal);
+	count(&standby->vm->counters->disk_sync_bytes, header->extra_len);
+	error = standby_disk_apply(disk, header->extra_len);
+	return error ? disk_failed(standby, error) : true;
+}
+
+static bool commit(struct ftd_standby *standby, const struct frame_header *last)
 {
 	char *state = standby->state;
+	int error = standby_disk_apply(&standby->disk, last->extra_len);
 
+	if (error)
+		return disk_failed(standby, error);
+	/* What the guest flushed before it was protected came with the first synchronisation. */
+	if (last->epoch == 1)
+		standby_disk_want_sync(&standby->disk);
 	for (uint32_t i = 0; i < standby->parts; i++)
 		commit_part(standby, &standby->staged[i]);
 	standby->parts = 0;
@@ -225,6 +275,7 @@ static void commit(struct ftd_standby *standby, const struct frame_header *last)
 	fault_point(FAULT_COMMIT_AFTER);
 	if (last->epoch == 1)
 		events_post(&standby->vm->events, FTD_EVENT_FIRST_COMPLETE, 0, 1, 0);
+	return true;
 }
 
 /* Receives the body into the next staging arena and judges it. */
@@ -232,9 +283,9 @@ static bool stage(struct ftd_standby *standby, const struct frame_header *header
 {
 	struct staging *staging = &standby->staged[standby->parts];
 	size_t list_len = header->page_count * sizeof(*staging->list);
-	struct iovec iov[3] = {
+	struct iovec iov[4] = {
 		{ standby->state_staged, header->state_len }, { staging->list, list_len },
-		{ staging->pages, header->pages_len },
+		{ staging->pages, header->pages_len }, { standby->disk.staged, header->extra_len },
 	};
 	enum refusal refusal;
 	uint32_t crc = 0;
@@ -245,9 +296,12 @@ static bool stage(struct ftd_standby *standby, const struct frame_header *header
 	crc = ftd_crc32c(crc, standby->state_staged, header->state_len);
 	crc = ftd_crc32c(crc, staging->list, list_len);
 	crc = ftd_crc32c(crc, staging->pages, header->pages_len);
+	crc = ftd_crc32c(crc, standby->disk.staged, header->extra_len);
 	if (frame_body_len(header) && crc != header->body_crc)
 		return refuse(standby, REFUSED_BODY_CRC);
 	refusal = frame_check_list(header, staging->list, &standby->rules);
+	if (!refusal)
+		refusal = disk_log_check(standby->disk.staged, header->extra_len, standby->rules.disk_bytes);
 	if (refusal)
 		return refuse(standby, refusal);
 	standby->parts++;
@@ -267,14 +321,16 @@ static bool receive_epoch(struct ftd_standby *standby, const struct frame_header
 	if (!atomic_load(&standby->stopping))
 		send_answer(standby, FRAME_ACK, header->epoch, header->stamp_ns);
 	fault_point(FAULT_ACK_AFTER_SEND);
-	commit(standby, header);
-	return true;
+	return commit(standby, header);
 }
 
 static bool receive_farewell(struct ftd_standby *standby, const struct frame_header *header)
 {
 	bool leave = header->type == FRAME_LEAVE;
 
+	/* A planned activation begins with the disk as the guest flushed it. */
+	if (!leave && standby_disk_stop(&standby->disk))
+		return disk_failed(standby, standby_disk_error(&standby->disk));
 	/* Under a stop that was already decided the request comes too late. */
 	if (atomic_load(&standby->stopping) || atomic_exchange(&standby->lost, true))
 		return false;
@@ -292,6 +348,8 @@ static bool receive_frame(struct ftd_standby *standby)
 	if (!receive(standby, &header, sizeof(header)))
 		return false;
 	heartbeat_heard(&standby->heartbeat);
+	if (standby_disk_error(&standby->disk))
+		return disk_failed(standby, standby_disk_error(&standby->disk));
 	position = (struct frame_position){ .epoch_last = atomic_load_explicit(&standby->epoch, memory_order_relaxed),
 					    .parts_received = standby->parts };
 	refusal = frame_check_header(&header, &standby->rules, &position);
@@ -301,6 +359,8 @@ static bool receive_frame(struct ftd_standby *standby)
 	switch (header.type) {
 	case FRAME_SYNC:
 		return receive_sync(standby, &header);
+	case FRAME_DISK:
+		return receive_disk(standby, &header);
 	case FRAME_EPOCH:
 	case FRAME_PART:
 		return receive_epoch(standby, &header);
@@ -360,14 +420,17 @@ ftd_standby *ftd_standby_start(ftd_vm *vm, const ftd_link_config *link, ftd_erro
 	standby->rules.state_max = STATE_MAX_BYTES;
 	standby->rules.pages_max = link->epoch_pages_max;
 	standby->rules.parts_max = link->parts_max;
-	standby->rules.allowed = FRAME_BIT(FRAME_SYNC) | FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_PART) |
+	standby->rules.disk_bytes = vm->disk ? vm->disk->bytes : 0;
+	standby->rules.extra_max = vm->disk ? link->epoch_disk_bytes : 0;
+	standby->rules.allowed = FRAME_BIT(FRAME_SYNC) | FRAME_BIT(FRAME_DISK) | FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_PART) |
 				 FRAME_BIT(FRAME_LEAVE) | FRAME_BIT(FRAME_HANDOVER);
 	standby->heartbeat = (struct heartbeat){
 		.fd = link->heartbeat_fd, .standby = true, .rules = standby->rules, .counters = vm->counters,
 		.interval_ns = link->heartbeat_interval_ms * FTD_MS, .timeout_ns = link->heartbeat_timeout_ms * FTD_MS,
 		.lost = heartbeat_lost, .context = standby,
 	};
-	if (allocate(standby, error) < 0 || heartbeat_start(&standby->heartbeat, error) < 0) {
+	if (allocate(standby, error) < 0 ||
+	    standby_disk_start(&standby->disk, vm, standby->rules.extra_max, error) < 0 || heartbeat_start(&standby->heartbeat, error) < 0) {
 		ftd_standby_free(standby);
 		return NULL;
 	}
@@ -394,6 +457,9 @@ void ftd_standby_stop(ftd_standby *standby)
 	shutdown(standby->link.data_fd, SHUT_RD);
 	pthread_join(standby->thread, NULL);
 	standby->started = false;
+	/* Before anybody asks for a generation: what the guest flushed is on stable storage here too. */
+	if (standby_disk_stop(&standby->disk))
+		disk_failed(standby, standby_disk_error(&standby->disk));
 }
 
 void ftd_standby_close(ftd_standby *standby)
@@ -431,6 +497,7 @@ void ftd_standby_free(ftd_standby *standby)
 		release_pages(standby->staged[i].pages, standby->link.epoch_pages_max * FTD_PAGE_SIZE);
 	}
 	free(standby->staged);
+	standby_disk_free(&standby->disk);
 	release_pages(standby->state_staged, STATE_MAX_BYTES);
 	release_pages(standby->state, STATE_MAX_BYTES);
 	release_pages(standby->touched, standby->touched_bytes);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "steps.h"
 
+#include "disk.h"
 #include "memory_map.h"
 #include "primary.h"
 
@@ -85,6 +86,7 @@ static void take_marks(struct ftd_vm *vm, struct page_list *list, uint32_t repor
 		vm->marked_bitmap[page / 64] &= ~bit;
 	}
 	vm->marked_count = 0;
+	disk_room_made(vm);
 }
 
 int step_collect(struct ftd_primary *primary)
@@ -171,6 +173,7 @@ static void fill_arena(struct ftd_primary *primary, uint32_t pages)
 	arena->epoch = atomic_load_explicit(&primary->sealed, memory_order_relaxed) + 1;
 	arena->count = pages;
 	arena->state_len = 0;
+	arena->disk.used = 0;
 	arena->type = FRAME_PART;
 	primary->shipped += pages;
 }
@@ -214,6 +217,7 @@ void step_seal(struct ftd_primary *primary)
 	arena->type = FRAME_EPOCH;
 	primary->sealed_ns[epoch % EPOCH_MARKS] = now_ns();
 	output_mark(&vm->output, epoch);
+	disk_seal(vm, &arena->disk);
 	/* Release: whoever reads `sealed` sees mark and time of that epoch. */
 	atomic_store_explicit(&primary->sealed, epoch, memory_order_release);
 	primary->step = STEP_SEALED;

@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 
 #include "cycle.h"
+#include "disk.h"
 #include "io.h"
 #include "threads.h"
 
@@ -481,6 +482,8 @@ int ftd_vm_run(ftd_vm *vm, ftd_error *error)
 	for (uint32_t i = 0; i < vm->vcpu_count; i++)
 		if (start_vcpu(&vm->vcpus[i], error) < 0)
 			return -1;
+	if (disk_start(vm, error) < 0)
+		return -1;
 	pthread_mutex_lock(&vm->parking);
 	vm->running = true;
 	pthread_cond_broadcast(&vm->unpark);
@@ -510,6 +513,7 @@ void ftd_vm_kill(ftd_vm *vm)
 			timer_delete(vcpu->timer);
 		vcpu->timer_made = false;
 	}
+	disk_stop(vm);
 	io_stop(vm);
 	vm->running = false;
 }

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "cpuid.h"
+#include "disk.h"
 #include "io.h"
 #include "memory_map.h"
 #include "tap.h"
@@ -230,7 +231,7 @@ ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error)
 	pthread_mutex_init(&vm->devices, NULL);
 	pthread_cond_init(&vm->command_done, NULL);
 	pthread_cond_init(&vm->unpark, NULL);
-	if (build(vm, error) < 0) {
+	if (disk_open(vm, config, error) < 0 || build(vm, error) < 0) {
 		ftd_vm_destroy(vm);
 		return NULL;
 	}
@@ -248,6 +249,7 @@ void ftd_vm_destroy(ftd_vm *vm)
 	if (!vm)
 		return;
 	ftd_vm_kill(vm);
+	disk_close(vm);
 	state_release(vm);
 	output_close(&vm->output);
 	vm->tracker->release(vm);

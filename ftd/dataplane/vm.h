@@ -30,6 +30,7 @@
 #define VCPU_SIGNAL (SIGRTMIN + 4)
 #define DEVICE_MARKS_MAX 4096
 
+struct disk;
 struct ftd_primary;
 
 struct vcpu {
@@ -111,6 +112,7 @@ struct ftd_vm {
 	uint32_t serial_line;		/* level of its interrupt line, as KVM was told */
 	struct power power;
 	struct virtio_device virtio[VIRTIO_DEVICES];
+	struct disk *disk;	/* NULL: the machine has none */
 	uint64_t *marked_bitmap;	/* pages written by the device model since the last harvest */
 	uint64_t marked[DEVICE_MARKS_MAX];
 	uint32_t marked_count;

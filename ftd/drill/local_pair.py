@@ -62,6 +62,8 @@ class Guest:
     console: bool = True
     reprotect: bool = False
     """Protected again by itself: off where each step is to be seen."""
+    disk_bytes: int = 0
+    """0: no disk. Its image lies in each host's state_dir; beta's is made by enter."""
     replication: Mapping[str, int] = field(default_factory=dict)
     net: Mapping[str, str] = field(default_factory=dict)
     """Values of `[net]`, as TOML writes them."""
@@ -83,6 +85,8 @@ class Guest:
             lines += ["[console]", f'listen = "unix:{{runtime_dir}}/{self.name}.console"']
         if self.net:
             lines += ["[net]", *(f"{key} = {value}" for key, value in self.net.items())]
+        if self.disk_bytes:
+            lines += ["[disk]", f'path = "{{state_dir}}/{self.name}.img"']
         if self.replication:
             lines += ["[replication]", *(f"{key} = {value}" for key, value in self.replication.items())]
         return "\n".join(lines) + "\n"
@@ -114,6 +118,10 @@ class LocalHost:
     def console(self, vm: str) -> str:
         """Address of a VM's console on this host."""
         return f"unix:{self.runtime_dir / f'{vm}.console'}"
+
+    def image(self, vm: str) -> Path:
+        """A VM's disk image on this host."""
+        return self.folder / "state" / f"{vm}.img"
 
     def worker_socket(self, vm: str) -> Path:
         """Control socket of a VM's worker."""
@@ -249,6 +257,9 @@ class LocalPair:
                 f"[arbiter]\n{self._arbiter_table}"
             )
             (host.folder / "vms" / f"{self.guest.name}.toml").write_text(self.guest.toml())
+        if self.guest.disk_bytes:
+            with self.alpha.image(self.guest.name).open("wb") as image:
+                image.truncate(self.guest.disk_bytes)
 
     async def start_guest(self, host: LocalHost | None = None) -> None:
         """`ftctl vm start`."""

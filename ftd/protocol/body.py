@@ -1,5 +1,5 @@
-"""Body of the data frames: state blob, dirty list, page contents, and whole frames made of header and
-body."""
+"""Body of the data frames: state blob, dirty list, page contents, disk writes; and whole frames made of
+header and body."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ftd.protocol.crc32c import crc32c
+from ftd.protocol.disk_log import check_log
 from ftd.protocol.frames import (
     HEADER_BYTES,
     PAGE_BYTES,
@@ -65,6 +66,7 @@ class Frame:
     header: Header
     state: bytes
     pages: tuple[Page, ...]
+    extra: bytes = b""
 
 
 def build_frame(
@@ -76,13 +78,14 @@ def build_frame(
     flags: int = 0,
     state: bytes = b"",
     pages: Iterable[Page] = (),
+    extra: bytes = b"",
     stamp_ns: int = 0,
 ) -> bytes:
     """Header and body, ready to send. The caller answers for giving the type what it must carry."""
     pages = tuple(pages)
     entries = b"".join(_ENTRY.pack(page.entry()) for page in pages)
     contents = b"".join(page.contents for page in pages if page.contents is not None)
-    body = state + entries + contents
+    body = state + entries + contents + extra
     header = Header(
         type=frame_type,
         vm_id=vm_id,
@@ -92,6 +95,7 @@ def build_frame(
         state_len=len(state),
         page_count=len(pages),
         pages_len=len(contents),
+        extra_len=len(extra),
         body_crc=crc32c(body),
         stamp_ns=stamp_ns,
     )
@@ -123,7 +127,9 @@ def check_body(header: Header, body: bytes, limits: Limits) -> Refusal | None:
         if not is_guest_page(entry & GFN_MASK, limits.memory_pages):
             return Refusal.GFN
         raw_pages += encoding == Encoding.RAW
-    return None if header.pages_len == raw_pages * PAGE_BYTES else Refusal.PAGES_LEN
+    if header.pages_len != raw_pages * PAGE_BYTES:
+        return Refusal.PAGES_LEN
+    return check_log(_extra(header, body), limits.disk_bytes)
 
 
 def parse_frame(raw: bytes, expected: Expectation) -> Frame:
@@ -138,11 +144,15 @@ def parse_frame(raw: bytes, expected: Expectation) -> Frame:
         refusal = check_body(header, body, expected.limits)
     if refusal is not None:
         raise FrameRefused(refusal, _describe(header))
-    return Frame(header, body[: header.state_len], _split_pages(header, body))
+    return Frame(header, body[: header.state_len], _split_pages(header, body), _extra(header, body))
 
 
 def _describe(header: Header) -> str:
     return f"type {header.type}, generation {header.generation}, epoch {header.epoch}"
+
+
+def _extra(header: Header, body: bytes) -> bytes:
+    return body[len(body) - header.extra_len :]
 
 
 def _entries(header: Header, body: bytes) -> Iterable[int]:

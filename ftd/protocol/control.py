@@ -107,6 +107,15 @@ class NetSpec(Message, frozen=True, kw_only=True):
     create_bridge: bool = False
 
 
+class DiskSpec(Message, frozen=True, kw_only=True):
+    """The VM's disk on this host."""
+
+    path: str
+    size_bytes: Annotated[int, Meta(ge=1)]
+    record: str
+    """File that says what the image holds."""
+
+
 class EndpointSpec(Message, frozen=True, kw_only=True):
     """Where one member of an etcd cluster answers its clients."""
 
@@ -172,6 +181,8 @@ class WorkerSpec(Message, frozen=True, kw_only=True):
     parts_max: Count
     epochs_in_flight: Count
     hot_pages_max: Count
+    epoch_disk_bytes: Count = 0
+    disk: DiskSpec | None = None
     low_latency: bool = True
     heartbeat_interval_ms: Count
     heartbeat_timeout_ms: Count
@@ -203,6 +214,9 @@ class SyncProgress(Message, frozen=True, kw_only=True):
     sent_bytes: Count
     total_bytes: Count
     pending_pages: Count
+    disk_sent_bytes: Count = 0
+    disk_total_bytes: Count = 0
+    disk_pending_bytes: Count = 0
 
 
 class WorkerStatus(Message, frozen=True, kw_only=True):

@@ -43,6 +43,8 @@ class GuestShape(Message, frozen=True, kw_only=True):
     initrd_sha256: Digest | None = None
     cmdline: str | None = None
     """Of Linux; None: a bare guest."""
+    disk_bytes: Count = 0
+    """0: no disk."""
 
 
 class PrepareStandbyParams(Message, frozen=True, kw_only=True):
@@ -61,6 +63,7 @@ class PrepareStandbyParams(Message, frozen=True, kw_only=True):
     heartbeat_timeout_ms: Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_TIMEOUT_MS_MAX)]
     epoch_pages_max: Annotated[int, Meta(ge=limits.EPOCH_PAGES_MIN, le=limits.EPOCH_PAGES_MAX)]
     parts_max: Annotated[int, Meta(ge=1, le=limits.PARTS_MAX)]
+    epoch_disk_bytes: Annotated[int, Meta(ge=0, le=limits.EPOCH_DISK_KIB_MAX << 10)] = 0
 
 
 class StandbyPrepared(Message, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from ftd.protocol.crc32c import crc32c
 from ftd.protocol.refusal import Refusal
 
 MAGIC: Final = b"FTD1"
-VERSION: Final = 1
+VERSION: Final = 2
 HEADER_BYTES: Final = 80
 PAGE_BYTES: Final = 4096
 LIST_ENTRY_BYTES: Final = 8
@@ -44,19 +44,31 @@ class FrameType(enum.IntEnum):
     LEAVE_ACK = 10
     HANDOVER = 11
     HANDOVER_DONE = 12
+    DISK = 13
+    DISK_FAILED = 14
 
 
 class HeartbeatFlag(enum.IntFlag):
-    """Flags of a HEARTBEAT; no other type has any."""
+    """Flags of a HEARTBEAT."""
 
     ECHO = 1
     STANDBY = 2
+
+
+DISK_FAILED_ERRNO: Final = 0xFFF
+"""Flags of a DISK_FAILED: the error's number."""
 
 
 STATE_TYPES: Final = frozenset({FrameType.HELLO, FrameType.REFUSE, FrameType.EPOCH})
 """Types that may carry a state blob."""
 LIST_TYPES: Final = frozenset({FrameType.SYNC, FrameType.PART, FrameType.EPOCH})
 """Types that may carry a dirty list and pages."""
+EXTRA_TYPES: Final = frozenset({FrameType.EPOCH, FrameType.DISK})
+"""Types that may carry disk writes."""
+_FLAGS: Final[dict[int, int]] = {
+    FrameType.HEARTBEAT: sum(HeartbeatFlag),
+    FrameType.DISK_FAILED: DISK_FAILED_ERRNO,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +155,9 @@ class Limits:
     parts_max: int
     """Frames that one epoch may consist of: its PARTs and the EPOCH."""
     state_bytes_max: int = STATE_BYTES_MAX
+    disk_bytes: int = 0
+    extra_bytes_max: int = 0
+    """Of disk writes; 0 without a disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +189,7 @@ def check_header(header: Header, expected: Expectation) -> Refusal | None:
 
 
 def _check_identity(header: Header, expected: Expectation) -> Refusal | None:
-    flags_known = sum(HeartbeatFlag) if header.type == FrameType.HEARTBEAT else 0
+    flags_known = _FLAGS.get(header.type, 0)
     checks = (
         (header.magic == MAGIC, Refusal.MAGIC),
         (header.header_crc == header.computed_crc(), Refusal.HEADER_CRC),
@@ -192,9 +207,12 @@ def _check_lengths(header: Header, expected: Expectation) -> Refusal | None:
     limits = expected.limits
     state_misplaced = header.state_len > 0 and header.type not in STATE_TYPES
     pages_misplaced = header.page_count + header.pages_len > 0 and header.type not in LIST_TYPES
-    if state_misplaced or pages_misplaced or header.extra_len > 0:
+    extra_misplaced = header.extra_len > 0 and header.type not in EXTRA_TYPES
+    if state_misplaced or pages_misplaced or extra_misplaced:
         return Refusal.LENGTH
     if header.state_len > limits.state_bytes_max or header.page_count > limits.epoch_pages_max:
+        return Refusal.OVERSIZE
+    if header.extra_len > limits.extra_bytes_max:
         return Refusal.OVERSIZE
     # A PART must leave room for the EPOCH that closes it.
     if header.type == FrameType.PART and expected.parts_received + 2 > limits.parts_max:
@@ -213,8 +231,8 @@ def _check_epoch(header: Header, expected: Expectation) -> Refusal | None:
             if header.epoch <= last:
                 return Refusal.DUPLICATE
             right = header.epoch == last + 1
-        case FrameType.SYNC:
-            # Once an epoch is complete or begun, nothing outside an epoch may write into the image.
+        case FrameType.SYNC | FrameType.DISK:
+            # Once an epoch is complete or begun, nothing outside an epoch may write into memory or disk.
             right = header.epoch == last == expected.parts_received == 0
         case FrameType.LEAVE | FrameType.HANDOVER:
             right = header.epoch == last and expected.parts_received == 0

@@ -16,6 +16,8 @@ VCPUS_MAX: Final = 255
 EPOCH_PAGES_MAX: Final = 1 << 20
 PARTS_MAX: Final = 1 << 16
 HEARTBEAT_MS_MAX: Final = 60_000
+DISK_BYTES_MAX: Final = 1 << 60
+EPOCH_DISK_BYTES_MAX: Final = 64 << 20
 DETAIL_CHARS_MAX: Final = 1024
 
 Channel = Literal["data", "heartbeat"]
@@ -26,7 +28,7 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``channel``.
 
     ``epoch_pages_max`` is the arena's size in pages, ``parts_max`` the most frames that one epoch may consist
-    of.
+    of, ``epoch_disk_bytes`` the most disk writes that it may carry. Without a disk the last two are 0.
     """
 
     channel: Channel
@@ -37,6 +39,8 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parts_max: Annotated[int, Meta(ge=1, le=PARTS_MAX)]
     heartbeat_interval_ms: Annotated[int, Meta(ge=1, le=HEARTBEAT_MS_MAX)]
     heartbeat_timeout_ms: Annotated[int, Meta(ge=1, le=HEARTBEAT_MS_MAX)]
+    disk_bytes: Annotated[int, Meta(ge=0, le=DISK_BYTES_MAX)]
+    epoch_disk_bytes: Annotated[int, Meta(ge=0, le=EPOCH_DISK_BYTES_MAX)]
 
     def __post_init__(self) -> None:
         if self.heartbeat_timeout_ms <= self.heartbeat_interval_ms:
@@ -48,6 +52,8 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             memory_pages=self.memory_bytes // PAGE_BYTES,
             epoch_pages_max=self.epoch_pages_max,
             parts_max=self.parts_max,
+            disk_bytes=self.disk_bytes,
+            extra_bytes_max=self.epoch_disk_bytes,
         )
 
 

@@ -32,6 +32,7 @@ class Refusal(enum.IntEnum):
     OVERSIZE = 17
     DUPLICATE = 18
     STATE = 19
+    DISK = 20
 
     @property
     def label(self) -> str:

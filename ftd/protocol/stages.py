@@ -1,7 +1,7 @@
 """Which frame types a receiver takes, by what it is and how far it has come.
 
-standby, data       HELLO ─▶ [SYNC PART EPOCH] ─▶ EPOCH 1 ─▶ [PART EPOCH] ─▶ LEAVE or HANDOVER
-primary, data       WELCOME ─▶ [ACK] ─▶ LEAVE_ACK or HANDOVER_DONE
+standby, data       HELLO ─▶ [SYNC DISK PART EPOCH] ─▶ EPOCH 1 ─▶ [PART EPOCH] ─▶ LEAVE or HANDOVER
+primary, data       WELCOME ─▶ [ACK] ─▶ LEAVE_ACK, HANDOVER_DONE or DISK_FAILED
 heartbeat           HELLO / WELCOME ─▶ [HEARTBEAT]
 """
 
@@ -28,9 +28,9 @@ _T = FrameType
 
 ALLOWED: Final[dict[Stage, frozenset[FrameType]]] = {
     Stage.STANDBY_HELLO: frozenset({_T.HELLO}),
-    Stage.STANDBY_SYNC: frozenset({_T.SYNC, _T.PART, _T.EPOCH, _T.LEAVE, _T.REFUSE}),
+    Stage.STANDBY_SYNC: frozenset({_T.SYNC, _T.DISK, _T.PART, _T.EPOCH, _T.LEAVE, _T.REFUSE}),
     Stage.STANDBY_READY: frozenset({_T.PART, _T.EPOCH, _T.LEAVE, _T.HANDOVER, _T.REFUSE}),
     Stage.PRIMARY_HELLO: frozenset({_T.WELCOME, _T.REFUSE}),
-    Stage.PRIMARY_READY: frozenset({_T.ACK, _T.LEAVE_ACK, _T.HANDOVER_DONE, _T.REFUSE}),
+    Stage.PRIMARY_READY: frozenset({_T.ACK, _T.LEAVE_ACK, _T.HANDOVER_DONE, _T.DISK_FAILED, _T.REFUSE}),
     Stage.HEARTBEAT: frozenset({_T.HEARTBEAT, _T.REFUSE}),
 }

@@ -149,6 +149,14 @@ class FirstComplete(DataPlaneEvent):
 
 
 @dataclass(frozen=True)
+class DiskFailed(DataPlaneEvent):
+    """Standby: what was received cannot be applied to its disk. It acknowledges no more and must never
+    activate. Comes before PeerLost if both happen."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Leave(DataPlaneEvent):
     """Standby: the primary asks it to give the VM up."""
 

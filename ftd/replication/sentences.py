@@ -117,6 +117,8 @@ def _cause(cause: ev.Event) -> tuple[ErrorKind, str]:
             return ErrorKind.FENCED, f"host {holder} won generation {generation}"
         case ev.ArbiterUnreachable(reason) | ev.ProbeFailed(reason):
             return ErrorKind.ARBITER_UNREACHABLE, f"the arbiter cannot be reached ({reason})"
+        case ev.DiskFailed(reason):
+            return ErrorKind.WRONG_STATE, f"the disk here failed ({reason})"
         case ev.GuestStopped(reason):
             return ErrorKind.GUEST_STOPPED, f"the guest stopped ({reason})"
         case ev.Leave():

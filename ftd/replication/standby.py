@@ -108,6 +108,10 @@ class StandbyCore(Core[StandbyState]):
         match event:
             case ev.ClaimLost(generation, holder):
                 return f"VM '{self.vm}': host {holder} won generation {generation}"
+            case ev.DiskFailed(reason):
+                return (
+                    f"VM '{self.vm}': the disk here failed ({reason}); see that it is well, then enter again"
+                )
             case ev.Leave():
                 return f"VM '{self.vm}': {self.peer} left protection"
             case ev.PeerLost(reason):

@@ -166,6 +166,14 @@ STANDBY_TABLE: Final[Table[StandbyState]] = {
     (_S.STANDBY_SYNCING, ev.FirstComplete): _row(_S.STANDBY),
     (_S.STANDBY_SYNCING, ev.PeerLost): _row(_S.DISCARDED, Do.DROP),
     (_S.STANDBY_SYNCING, ev.Leave): _row(_S.DISCARDED, Do.LEAVE_ACK, Do.DROP),
+    # A disk that has a part of an epoch is no copy of anything.
+    (_S.STANDBY_SYNCING, ev.DiskFailed): _row(_S.DISCARDED, Do.DROP),
+    (_S.STANDBY, ev.DiskFailed): _row(_S.DISCARDED, Do.DROP),
+    (_S.PROBING, ev.DiskFailed): _row(_S.DISCARDED, Do.FAIL, Do.DROP),
+    **{
+        (state, ev.DiskFailed): _row(_S.DISCARDED, Do.GIVE_UP_CLAIM, Do.FAIL, Do.DROP)
+        for state in (_S.FAILING_OVER, _S.TAKING_OVER, _S.FORCING)
+    },
     (_S.STANDBY, ev.PeerLost): _row(_S.FAILING_OVER, Do.ASK),
     (_S.STANDBY, ev.Leave): _row(_S.DISCARDED, Do.LEAVE_ACK, Do.DROP),
     (_S.STANDBY, ev.Handover): _row(_S.TAKING_OVER, Do.ASK),

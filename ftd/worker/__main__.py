@@ -13,8 +13,8 @@ from pathlib import Path
 
 import trio
 
-from ftd import arbiter, log
-from ftd.dataplane.core import Machine
+from ftd import arbiter, disk_image, disk_record, log
+from ftd.dataplane.core import Disk, Machine
 from ftd.dataplane.errors import DataplaneError
 from ftd.errors import ControlError, ErrorKind
 from ftd.protocol import envelope
@@ -60,6 +60,9 @@ def _claims(spec: WorkerSpec) -> Claims:
 
 async def _active(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> int:
     claims = _claims(spec)
+    if spec.disk and not spec.force:
+        newest = await claims.newest_generation()
+        disk_record.check_start(Path(spec.disk.record), spec.disk.path, spec.vm, newest)
     machine = _machine(spec)
     generation = await claims.first_generation(force=spec.force)
     seed = zlib.crc32(spec.host.encode())
@@ -108,9 +111,24 @@ def _machine(spec: WorkerSpec) -> Machine:
             net=network.device(spec.net),
             # A standby tracks nothing yet. Its host may lack what the primary's has; the guest must live on.
             or_another_tracker=spec.role == "standby",
+            disk=_disk(spec),
         )
     except DataplaneError as error:
         raise ControlError(_kind(error), f"VM {spec.vm}: {error}") from error
+
+
+def _disk(spec: WorkerSpec) -> Disk | None:
+    if spec.disk is None:
+        return None
+    path, standby = Path(spec.disk.path), spec.role == "standby"
+    try:
+        missing = not path.exists()
+        fd = disk_image.open_image(path, spec.disk.size_bytes, make=standby)
+    except ControlError as error:
+        raise ControlError(error.kind, f"VM {spec.vm} on {spec.host}: {error.message}") from error
+    if missing:
+        logger.info("disk image made", path=spec.disk.path, size_bytes=spec.disk.size_bytes)
+    return Disk(fd, spec.disk.size_bytes, spec.vm)
 
 
 def _kind(error: Exception) -> ErrorKind:
@@ -145,7 +163,7 @@ async def _await_primary(copy: VmCopy, listener: PairListener) -> None:
         copy.count_refused(listener.refused)
         copy.begin_standby(pair)
         logger.info("the primary came")
-    except (PairError, DataplaneError) as error:
+    except (PairError, DataplaneError, OSError) as error:
         copy.reason = str(error)
         logger.warning("no pair", reason=str(error))
         copy.ended.set()

@@ -57,6 +57,14 @@ class Claims:
         except ArbiterUnreachable:
             return
 
+    async def newest_generation(self) -> int:
+        """The newest that was given, to whomever; 0: none. Raises ControlError."""
+        try:
+            record = await self.arbiter.read(self._key)
+        except ArbiterUnreachable as error:
+            raise ControlError(ErrorKind.ARBITER, f"VM {self.vm}: {error.reason}") from error
+        return record.generation if record else 0
+
     async def first_generation(self, *, force: bool) -> int:
         """The generation in which a guest may be started here. Raises ControlError when it may not."""
         try:

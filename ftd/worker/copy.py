@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import trio
 
+from ftd import disk_record
 from ftd.dataplane.core import HANDOVER_DONE, LEAVE_ACK, CycleConfig, Machine, Primary, Standby
 from ftd.dataplane.errors import DataplaneError
 from ftd.log import get_logger
@@ -111,6 +112,7 @@ class VmCopy:
     async def start(self, generation: int) -> None:
         """Boots the guest. Raises DataplaneError, BootError, ConsoleError, OSError."""
         spec = self.spec
+        self._record_disk("active", generation)
         self._load()
         console = listen("console", spec.console) if spec.console else None
         serial = listen("serial port", spec.serial) if spec.serial else None
@@ -139,6 +141,12 @@ class VmCopy:
         if self._tap_fd is not None:
             tap_fd, self._tap_fd = self._tap_fd, None
             self.machine.net_attach(tap_fd)
+
+    def _record_disk(self, role: Literal["active", "copy"], generation: int) -> None:
+        """Before the image becomes a copy, after it became the guest's: a crash leaves the cautious one."""
+        if self.spec.disk is not None:
+            record = disk_record.DiskRecord(role=role, generation=generation, path=self.spec.disk.path)
+            disk_record.write(Path(self.spec.disk.record), record)
 
     def _plug_serial_log(self) -> None:
         path = Path(self.spec.socket_path).with_suffix(".serial")
@@ -188,6 +196,7 @@ class VmCopy:
         if self.primary is None:
             self.machine.resume()
         await self._end_pair(release_output=True, resume_guest=True)
+        await self._claim_disk(action.generation)
         log.info("the guest runs alone", generation=action.generation)
 
     async def _release_output(self, _action: act.ReleaseOutput) -> None:
@@ -223,7 +232,8 @@ class VmCopy:
     # ---- standby side ----
 
     def begin_standby(self, pair: Pair) -> None:
-        """The primary came."""
+        """The primary came. Raises DataplaneError, OSError."""
+        self._record_disk("copy", self.core.generation)
         self._wakefulness.begin()
         self.standby = self.machine.start_standby(link_config(self.spec, self.core.generation, pair))
 
@@ -271,9 +281,18 @@ class VmCopy:
         self.core = ActiveCore.after_failover(self.core, new_claim_id=new_claim_id, jitter_seed=seed)
         self._plug_sockets()
         self._plug_serial_log()
+        await self._claim_disk(action.generation)
         if not action.planned:  # a planned one still has to say so to the old primary
             self._retire_standby()
         log.info("activated", generation=action.generation, planned=action.planned, forced=action.forced)
+
+    async def _claim_disk(self, generation: int) -> None:
+        """The guest runs already: a record that cannot be written must not end it."""
+        try:
+            await trio.to_thread.run_sync(self._record_disk, "active", generation)
+        except OSError as error:
+            self.reason = f"{error.filename}: {error.strerror}: a later start from this image needs --force"
+            log.error("the disk's record is not written", reason=self.reason)
 
     def _plug_sockets(self) -> None:
         """A guest without a console is better than no guest."""

@@ -43,6 +43,8 @@ def event_of(news: News) -> ev.Event | None:
             return None
         case EventKind.PEER_LOST:
             return ev.PeerLost(lost_sentence(news))
+        case EventKind.DISK_FAILED:
+            return ev.DiskFailed(os.strerror(news.detail))
         case EventKind.GUEST_STOPPED:
             return ev.GuestStopped(stopped_sentence(news))
     return _PLAIN[news.kind]
@@ -65,6 +67,10 @@ def lost_sentence(news: News) -> str:
             return f"{news.detail} dirty pages do not fit one epoch (epoch_pages_max, parts_max)"
         case LostReason.LOCAL:
             return f"KVM failed here ({os.strerror(abs(news.detail))})"
+        case LostReason.DISK_HERE:
+            return f"the disk here cannot be read ({os.strerror(news.detail)})"
+        case LostReason.DISK_THERE:
+            return f"its disk failed ({os.strerror(news.detail)})"
 
 
 def stopped_sentence(news: News) -> str:

@@ -60,6 +60,7 @@ def link_config(spec: WorkerSpec, generation: int, pair: Pair) -> LinkConfig:
         heartbeat_timeout_ms=spec.heartbeat_timeout_ms,
         epoch_pages_max=spec.epoch_pages_max,
         parts_max=spec.parts_max,
+        epoch_disk_bytes=spec.epoch_disk_bytes,
     )
 
 
@@ -82,6 +83,8 @@ def _hello(spec: WorkerSpec, channel: Channel, token: bytes) -> Hello:
         parts_max=spec.parts_max,
         heartbeat_interval_ms=spec.heartbeat_interval_ms,
         heartbeat_timeout_ms=spec.heartbeat_timeout_ms,
+        disk_bytes=spec.disk.size_bytes if spec.disk else 0,
+        epoch_disk_bytes=spec.epoch_disk_bytes,
     )
 
 

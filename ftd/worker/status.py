@@ -53,6 +53,9 @@ def _sync(copy: VmCopy, counters: dict[str, int]) -> SyncProgress | None:
         sent_bytes=counters["sync_pages"] * _PAGE_BYTES,
         total_bytes=counters["sync_total"] * _PAGE_BYTES,
         pending_pages=counters["sync_pending"],
+        disk_sent_bytes=counters["disk_sync_bytes"],
+        disk_total_bytes=counters["disk_sync_total"],
+        disk_pending_bytes=counters["disk_sync_pending"],
     )
 
 

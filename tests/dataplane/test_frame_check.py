@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import struct
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ def c_verdict(raw: bytes, expected: Expectation) -> int:
     context.epoch_pages_max = expected.limits.epoch_pages_max
     context.parts_max = expected.limits.parts_max
     context.state_max = expected.limits.state_bytes_max
+    context.disk_bytes = expected.limits.disk_bytes
+    context.extra_max = expected.limits.extra_bytes_max
     context.allowed = sum(1 << frame_type for frame_type in expected.allowed)
     # A buffer of just this length, so that a read past it has a chance to be noticed.
     return int(lib.ftd_frame_check(ffi.new("unsigned char[]", raw), len(raw), context))
@@ -59,6 +62,8 @@ def golden_expectation(context: dict[str, Any]) -> Expectation:
             epoch_pages_max=context["epoch_pages_max"],
             parts_max=context["parts_max"],
             state_bytes_max=context["state_bytes_max"],
+            disk_bytes=context["disk_bytes"],
+            extra_bytes_max=context["extra_bytes_max"],
         ),
         epoch_last=context["epoch_last"],
         epoch_sent=context["epoch_sent"],
@@ -81,7 +86,14 @@ def test_checksums_agree(data: bytes, start: int) -> None:
     assert fast_crc32c(data, start) == crc32c(data, start)
 
 
-SMALL_LIMITS = Limits(memory_pages=16, epoch_pages_max=4, parts_max=3, state_bytes_max=64)
+SMALL_LIMITS = Limits(
+    memory_pages=16,
+    epoch_pages_max=4,
+    parts_max=3,
+    state_bytes_max=64,
+    disk_bytes=100,
+    extra_bytes_max=80,
+)
 HIGH_LIMITS = dataclasses.replace(SMALL_LIMITS, memory_pages=LOW_PAGES + 8)
 EXPECTED = Expectation(
     vm_id=bytes(range(16)), generation=7, allowed=frozenset(FrameType), limits=SMALL_LIMITS
@@ -108,6 +120,15 @@ def expectations(draw: st.DrawFn) -> Expectation:
     )
 
 
+RECORDS = st.builds(
+    lambda offset, length, kind, data: struct.pack("<QII", offset, length, kind) + data,
+    st.integers(0, 101) | st.sampled_from([2**63, 2**64 - 1, 2**64 - 8]),
+    st.integers(0, 101) | U32,
+    st.integers(0, 5),
+    st.sampled_from([b"", bytes(8), bytes(16)]),
+)
+
+
 @st.composite
 def frames(draw: st.DrawFn) -> bytes:
     """A frame that may well be good, with some of its header changed and its checksums made right."""
@@ -124,6 +145,7 @@ def frames(draw: st.DrawFn) -> bytes:
         flags=draw(st.sampled_from([0, 0, 0, 1, 3, 4])),
         state=draw(st.binary(max_size=66)),
         pages=pages,
+        extra=b"".join(draw(st.lists(RECORDS, max_size=3))),
         stamp_ns=draw(st.integers(0, 2**64 - 1)),
     )
     changes: dict[str, Any] = draw(
@@ -185,5 +207,16 @@ def test_lists_get_the_same_verdict(entries: list[int], limits: Limits, raw_page
         body_crc=fast_crc32c(body),
     )
     raw = header.encode() + body
+    expected = dataclasses.replace(EXPECTED, limits=limits)
+    assert c_verdict(raw, expected) == python_verdict(raw, expected)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(RECORDS | st.binary(max_size=20), max_size=4), st.sampled_from([0, 1, 100, 2**60]))
+def test_disk_logs_get_the_same_verdict(records: list[bytes], disk_bytes: int) -> None:
+    raw = build_frame(
+        FrameType.DISK, vm_id=EXPECTED.vm_id, generation=EXPECTED.generation, extra=b"".join(records)
+    )
+    limits = dataclasses.replace(SMALL_LIMITS, disk_bytes=disk_bytes, extra_bytes_max=1 << 20)
     expected = dataclasses.replace(EXPECTED, limits=limits)
     assert c_verdict(raw, expected) == python_verdict(raw, expected)

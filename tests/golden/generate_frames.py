@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import msgpack
 
 from ftd.protocol.body import GFN_BITS, HIGH_GFN, LOW_PAGES, Encoding, Page, build_frame
 from ftd.protocol.crc32c import crc32c
+from ftd.protocol.disk_log import DiskKind, DiskRecord
 from ftd.protocol.frames import HEADER_BYTES, PAGE_BYTES, STATE_BYTES_MAX, FrameType, Header, HeartbeatFlag
 from ftd.protocol.refusal import Refusal
 from ftd.protocol.state_blob import pack_state
@@ -31,6 +33,8 @@ GENERATION = 7
 MEMORY_PAGES = 1024
 EPOCH_PAGES_MAX = 64
 PARTS_MAX = 4
+DISK_BYTES = 1 << 20
+EXTRA_BYTES_MAX = 4096
 STAMP_NS = 0x0102030405060708
 TOKEN = bytes(range(16))
 STATE = pack_state({"vcpu0": bytes(range(64)), "vm": b"\x01", "console": b""})
@@ -43,6 +47,8 @@ HELLO = {
     "parts_max": PARTS_MAX,
     "heartbeat_interval_ms": 20,
     "heartbeat_timeout_ms": 100,
+    "disk_bytes": DISK_BYTES,
+    "epoch_disk_bytes": EXTRA_BYTES_MAX,
 }
 T = FrameType
 Vector = dict[str, Any]
@@ -55,6 +61,17 @@ def page(gfn: int) -> Page:
 
 MIX = (Page(2, None), page(MEMORY_PAGES - 1), Page(0, None))
 FEW = (Page(5, None),)
+K = DiskKind
+LOG = b"".join(
+    record.encode()
+    for record in (
+        DiskRecord.write(512, b"five!"),
+        DiskRecord(K.DISCARD, 0, DISK_BYTES),
+        DiskRecord(K.ZEROES, DISK_BYTES - 512, 512),
+        DiskRecord(K.FLUSH),
+        DiskRecord.write(DISK_BYTES - 16, bytes(range(16))),
+    )
+)
 
 
 def frame(frame_type: FrameType, **fields: Any) -> bytes:
@@ -99,6 +116,8 @@ def vector(
             "epoch_pages_max": EPOCH_PAGES_MAX,
             "parts_max": PARTS_MAX,
             "state_bytes_max": STATE_BYTES_MAX,
+            "disk_bytes": DISK_BYTES,
+            "extra_bytes_max": EXTRA_BYTES_MAX,
             "token": TOKEN.hex(),
             "channels_taken": [],
             **context,
@@ -139,6 +158,10 @@ def good() -> list[Vector]:
         vector("leave_ack", frame(T.LEAVE_ACK)),
         vector("handover", frame(T.HANDOVER, epoch=41), epoch_last=41),
         vector("handover_done", frame(T.HANDOVER_DONE)),
+        vector("disk", frame(T.DISK, extra=LOG)),
+        vector("disk of nothing", frame(T.DISK)),
+        vector("epoch with disk writes", frame(T.EPOCH, epoch=1, state=STATE, pages=MIX, extra=LOG)),
+        vector("disk_failed", frame(T.DISK_FAILED, flags=28)),
         vector(
             "pages above the hole",
             frame(T.SYNC, pages=[Page(HIGH_GFN, None), Page(LOW_PAGES - 1, None)]),
@@ -158,9 +181,10 @@ def bad_headers() -> list[Vector]:
         vector("header crc flipped", bytes(flipped), Refusal.HEADER_CRC),
         vector("one bit of the stamp", ack[:64] + bytes([ack[64] ^ 1]) + ack[65:], Refusal.HEADER_CRC),
         vector("version 0", forged(ack, version=0), Refusal.VERSION),
-        vector("version 2 of an unknown type", forged(ack, version=2, type=99), Refusal.VERSION),
+        vector("version 1", forged(ack, version=1), Refusal.VERSION),
+        vector("version 3 of an unknown type", forged(ack, version=3, type=99), Refusal.VERSION),
         vector("type 0", forged(ack, type=0), Refusal.TYPE),
-        vector("type 13", forged(ack, type=13), Refusal.TYPE),
+        vector("type 15", forged(ack, type=15), Refusal.TYPE),
         vector("type 65535", forged(ack, type=65535), Refusal.TYPE),
         vector("type not expected now", frame(T.SYNC, pages=FEW), Refusal.TYPE, allowed=["EPOCH", "PART"]),
         vector("another vm", frame(T.HEARTBEAT, vm_id=bytes(16)), Refusal.VM),
@@ -168,6 +192,7 @@ def bad_headers() -> list[Vector]:
         vector("newer generation", frame(T.HEARTBEAT, generation=GENERATION + 1), Refusal.GENERATION),
         vector("unknown heartbeat flag", frame(T.HEARTBEAT, flags=4), Refusal.FLAGS),
         vector("flag on an epoch", frame(T.EPOCH, epoch=1, state=STATE, flags=1), Refusal.FLAGS),
+        vector("more than an error's number", frame(T.DISK_FAILED, flags=0x1000), Refusal.FLAGS),
         vector("reserved not zero", forged(ack, reserved=1), Refusal.RESERVED),
     ]
 
@@ -179,7 +204,11 @@ def bad_lengths() -> list[Vector]:
         vector("state on a sync", frame(T.SYNC, state=STATE, pages=MIX), Refusal.LENGTH),
         vector("list on a heartbeat", frame(T.HEARTBEAT, pages=[Page(1, None)]), Refusal.LENGTH),
         vector("contents on a leave", forged(frame(T.LEAVE), pages_len=PAGE_BYTES), Refusal.LENGTH),
-        vector("extra", forged(epoch, extra_len=1), Refusal.LENGTH),
+        vector("extra on a part", frame(T.PART, epoch=1, pages=FEW, extra=LOG), Refusal.LENGTH),
+        vector("extra on a sync", forged(frame(T.SYNC, pages=FEW), extra_len=1), Refusal.LENGTH),
+        vector("pages on a disk", frame(T.DISK, pages=FEW), Refusal.LENGTH),
+        vector("extra too large", forged(epoch, extra_len=EXTRA_BYTES_MAX + 1), Refusal.OVERSIZE),
+        vector("extra without a disk", frame(T.DISK, extra=LOG), Refusal.OVERSIZE, extra_bytes_max=0),
         vector("header cut", epoch[: HEADER_BYTES - 1], Refusal.LENGTH),
         vector("body cut", epoch[:-1], Refusal.LENGTH),
         vector("body missing", epoch[:HEADER_BYTES], Refusal.LENGTH),
@@ -215,6 +244,8 @@ def bad_epochs() -> list[Vector]:
         vector("sync with an epoch", frame(T.SYNC, epoch=1, pages=FEW), Refusal.EPOCH),
         vector("sync after epoch 1", frame(T.SYNC, pages=FEW), Refusal.EPOCH, epoch_last=1),
         vector("sync amid parts", frame(T.SYNC, pages=FEW), Refusal.EPOCH, **connection, parts_received=1),
+        vector("disk with an epoch", frame(T.DISK, epoch=1, extra=LOG), Refusal.EPOCH),
+        vector("disk after epoch 1", frame(T.DISK, extra=LOG), Refusal.EPOCH, epoch_last=1),
         vector("leave of an older epoch", frame(T.LEAVE, epoch=40), Refusal.EPOCH, epoch_last=41),
         vector("leave amid parts", frame(T.LEAVE), Refusal.EPOCH, **connection, parts_received=1),
         vector("handover of a lost epoch", frame(T.HANDOVER, epoch=42), Refusal.EPOCH, epoch_last=41),
@@ -252,6 +283,37 @@ def bad_bodies() -> list[Vector]:
     ]
 
 
+def bad_logs() -> list[Vector]:
+    """Disk writes that no disk could take."""
+
+    def disk(name: str, log: bytes) -> Vector:
+        return vector(name, frame(T.DISK, extra=log), Refusal.DISK)
+
+    def raw(offset: int, length: int, kind: int) -> bytes:
+        return struct.pack("<QII", offset, length, kind)
+
+    return [
+        disk("record cut", LOG + raw(0, 0, K.FLUSH)[:-1]),
+        disk("data cut", DiskRecord.write(0, bytes(16)).encode()[:-8]),
+        disk("padding cut", DiskRecord.write(0, bytes(9)).encode()[:-7]),
+        disk("kind 0", raw(0, 8, 0)),
+        disk("kind 5", raw(0, 8, 5)),
+        disk("write of nothing", raw(0, 0, K.WRITE)),
+        disk("write of 4 GiB", raw(0, 2**32 - 1, K.WRITE)),
+        disk("write past the end", DiskRecord.write(DISK_BYTES - 8, bytes(16)).encode()),
+        disk("write behind the end", DiskRecord.write(DISK_BYTES + 8, bytes(8)).encode()),
+        disk("write that wraps", raw(2**64 - 8, 16, K.WRITE) + bytes(16)),
+        disk("discard of nothing", raw(0, 0, K.DISCARD)),
+        disk("discard past the end", raw(512, DISK_BYTES, K.DISCARD)),
+        disk("zeroes past the end", raw(DISK_BYTES, 1, K.ZEROES)),
+        disk("zeroes that wrap", raw(2**64 - 1, 2, K.ZEROES)),
+        disk("flush of something", raw(0, 512, K.FLUSH)),
+        disk("flush somewhere", raw(512, 0, K.FLUSH)),
+        vector("bad log of an epoch", frame(T.EPOCH, epoch=1, state=STATE, extra=raw(0, 8, 9)), Refusal.DISK),
+        vector("bit of the disk writes", frame(T.DISK, extra=LOG)[:-1] + b"\xff", Refusal.BODY_CRC),
+    ]
+
+
 def bad_maps() -> list[Vector]:
     """Good frames whose map is not."""
 
@@ -284,7 +346,15 @@ def bad_maps() -> list[Vector]:
 
 def render() -> str:
     """The file's text: one vector a line."""
-    vectors = [*good(), *bad_headers(), *bad_lengths(), *bad_epochs(), *bad_bodies(), *bad_maps()]
+    vectors = [
+        *good(),
+        *bad_headers(),
+        *bad_lengths(),
+        *bad_epochs(),
+        *bad_bodies(),
+        *bad_logs(),
+        *bad_maps(),
+    ]
     return "[\n" + ",\n".join(json.dumps(entry) for entry in vectors) + "\n]\n"
 
 

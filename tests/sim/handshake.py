@@ -34,6 +34,8 @@ def _hello(spec: WorkerSpec, channel: Channel, token: bytes) -> Hello:
         parts_max=spec.parts_max,
         heartbeat_interval_ms=spec.heartbeat_interval_ms,
         heartbeat_timeout_ms=spec.heartbeat_timeout_ms,
+        disk_bytes=0,
+        epoch_disk_bytes=0,
     )
 
 

@@ -22,6 +22,7 @@
 enum virtio_device_id { VIRTIO_CONSOLE, VIRTIO_NET, VIRTIO_DISK, VIRTIO_DEVICES };
 #define CONSOLE_IRQ 16
 #define NET_IRQ 17
+#define DISK_IRQ 18
 
 /* 16550A without timing: what is written has left at once, what comes in waits here to be read. */
 #define SERIAL_RECEIVE_BYTES 64

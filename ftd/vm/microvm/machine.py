@@ -6,7 +6,7 @@ import errno
 from collections.abc import Sequence
 from typing import Final
 
-from ftd.dataplane.core import Machine, NetDevice, host_trackers
+from ftd.dataplane.core import Disk, Machine, NetDevice, host_trackers
 from ftd.dataplane.errors import DataplaneError
 from ftd.protocol.state_blob import unpack_state
 from ftd.vm.microvm import linux
@@ -62,8 +62,9 @@ def make(
     epoch_pages_max: int,
     net: NetDevice | None = None,
     or_another_tracker: bool = False,
+    disk: Disk | None = None,
 ) -> Machine:
-    """An empty machine. Raises DataplaneError."""
+    """An empty machine, which owns the disk's descriptor from here on. Raises DataplaneError."""
     return Machine(
         memory_bytes=memory_bytes,
         vcpus=vcpus,
@@ -71,6 +72,7 @@ def make(
         tracker=choose_tracker(tracker, memory_bytes, or_another=or_another_tracker),
         epoch_pages_max=epoch_pages_max,
         net=net,
+        disk=disk,
     )
 
 

@@ -131,11 +131,11 @@ class Joined:
         self.standby.stop()
 
     def take_over(self) -> None:
-        """The primary ends; the standby runs the guest."""
-        assert self.primary is not None
+        """The primary ends, if it has not; the standby runs the guest."""
         assert self.standby is not None
-        self.primary.end(release_output=False, resume_guest=False)
-        self.primary = None
+        if self.primary is not None:
+            self.primary.end(release_output=False, resume_guest=False)
+            self.primary = None
         self.active.kill()
         self.standby.stop()
         microvm.restore(self.waiting, self.standby.state())

@@ -87,7 +87,7 @@ def test_layout_is_the_documented_one() -> None:
         64: 0x99,
         72: 0xAA,
     }
-    assert raw[:8] == b"FTD1\x01\x00\x05\x00"
+    assert raw[:8] == b"FTD1\x02\x00\x05\x00"
     assert raw[8:24] == VM_ID
     assert {offset: raw[offset] for offset in offsets} == offsets
     assert int.from_bytes(raw[76:], "little") == crc32c(raw[:76])
@@ -144,7 +144,7 @@ def test_every_truncation_is_refused(length: int) -> None:
 @given(
     st.builds(
         Header,
-        type=st.sampled_from([0, 4, 5, 6, 9, 11, 13]),
+        type=st.sampled_from([0, 4, 5, 6, 9, 11, 13, 15]),
         vm_id=st.just(VM_ID),
         generation=st.sampled_from([2, 3]),
         epoch=st.integers(0, 3),
@@ -158,7 +158,10 @@ def test_an_accepted_header_never_asks_for_more_than_the_limits(header: Header) 
     header = Header.decode(header.encode())
     if check_header(header, EXPECTED) is None:
         limits = EXPECTED.limits
-        assert header.body_len <= limits.state_bytes_max + limits.epoch_pages_max * (8 + PAGE_BYTES)
+        assert (
+            header.body_len
+            <= limits.state_bytes_max + limits.epoch_pages_max * (8 + PAGE_BYTES) + limits.extra_bytes_max
+        )
 
 
 def test_header_of_a_wrong_size_is_a_fault_of_the_caller() -> None:

@@ -29,6 +29,8 @@ def expectation(context: dict[str, Any]) -> Expectation:
             epoch_pages_max=context["epoch_pages_max"],
             parts_max=context["parts_max"],
             state_bytes_max=context["state_bytes_max"],
+            disk_bytes=context["disk_bytes"],
+            extra_bytes_max=context["extra_bytes_max"],
         ),
         epoch_last=context["epoch_last"],
         epoch_sent=context["epoch_sent"],
@@ -68,6 +70,7 @@ def test_vector(vector: dict[str, Any]) -> None:
             flags=header.flags,
             state=frame.state,
             pages=frame.pages,
+            extra=frame.extra,
             stamp_ns=header.stamp_ns,
         )
     else:

@@ -18,7 +18,7 @@ from ftd.protocol.handshake import (
 from ftd.protocol.refusal import FrameRefused, Refusal
 
 TOKEN = bytes(16)
-HELLO = Hello("heartbeat", TOKEN, 8192, 2, 100, 4, 20, 100)
+HELLO = Hello("heartbeat", TOKEN, 8192, 2, 100, 4, 20, 100, 1 << 20, 4096)
 
 
 def test_hello_comes_back_and_gives_the_limits_of_the_pair() -> None:
@@ -26,6 +26,7 @@ def test_hello_comes_back_and_gives_the_limits_of_the_pair() -> None:
     assert hello == HELLO
     limits = hello.limits()
     assert (limits.memory_pages, limits.epoch_pages_max, limits.parts_max) == (2, 100, 4)
+    assert (limits.disk_bytes, limits.extra_bytes_max) == (1 << 20, 4096)
 
 
 @given(st.binary(max_size=200))

@@ -67,6 +67,7 @@ def every_event(core: Core) -> list[ev.Event]:
         ev.HandedOver(),
         ev.GuestStopped("shut down"),
         ev.FirstComplete(),
+        ev.DiskFailed("no space"),
         ev.Leave(),
         ev.Handover(),
     ]

@@ -15,6 +15,7 @@ GUESTS = {
     "toucher": ("toucher.c",),
     "filler": ("filler.c",),
     "echoer": ("echoer.c", "chain.c", "net.c", "virtio.c", "serial.c"),
+    "scribbler": ("scribbler.c", "disk.c", "serial.c"),
 }
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow", "-Wstrict-prototypes")
 CFLAGS = (
