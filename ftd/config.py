@@ -137,6 +137,11 @@ class Config:
         return Path(self.host.state_dir) / "protection"
 
     @property
+    def maintenance_dir(self) -> Path:
+        """Which hosts are in maintenance; kept over a reboot."""
+        return Path(self.host.state_dir) / "maintenance"
+
+    @property
     def arbiter_directory(self) -> Path:
         """Where the local arbiter keeps its generations."""
         return Path(self.arbiter.directory.replace("{state_dir}", self.host.state_dir))

@@ -22,11 +22,16 @@ from ftd.busy import BusyVms
 from ftd.config import Config
 from ftd.entering import Entering
 from ftd.errors import ConfigError
+from ftd.evacuation import Evacuation
 from ftd.host_memory import AvailableBytes, available_bytes
 from ftd.log import get_logger
+from ftd.maintenance import Maintenance
 from ftd.operations import Operations
 from ftd.protection.keeper import Keeper
+from ftd.protection.kept_off import KeptOff
 from ftd.protection.wishes import Wishes
+from ftd.protocol.control_operator import MAINTENANCE
+from ftd.protocol.control_peer import PEER_MAINTENANCE, RELEASE_STANDBY
 from ftd.sdnotify import Notifier
 from ftd.standbys import Standbys
 from ftd.transport.listen import tcp_listeners, unix_listener
@@ -70,13 +75,23 @@ async def run(
         busy = BusyVms()
         wishes = Wishes(config.wishes_dir)
         wishes.load()
+        kept_off = KeptOff(config.maintenance_dir)
+        kept_off.load()
         entering = Entering(config)
-        keeper = Keeper(config, workers, busy, wishes, entering)
-        operations = Operations(config, workers, busy, wishes, entering, keeper, memory_available_bytes)
+        keeper = Keeper(config, workers, busy, wishes, kept_off, entering)
+        operations = Operations(
+            config, workers, busy, wishes, kept_off, entering, keeper, memory_available_bytes
+        )
         workers.reboot = partial(reboots.start_again, operations)
-        standbys = Standbys(config, workers, busy, wishes, memory_available_bytes)
-        await nursery.start(standbys.server().serve, peers)
-        await nursery.start(operations.server().serve, [control])
+        standbys = Standbys(config, workers, busy, wishes, kept_off, memory_available_bytes)
+        evacuation = Evacuation(config, workers, operations.switchover)
+        maintenance = Maintenance(config, kept_off, evacuation)
+        for_peers, for_operators = standbys.server(), operations.server()
+        for_peers.handle(RELEASE_STANDBY, operations.release_standby)
+        for_peers.handle(PEER_MAINTENANCE, maintenance.here)
+        for_operators.handle(MAINTENANCE, maintenance.operator)
+        await nursery.start(for_peers.serve, peers)
+        await nursery.start(for_operators.serve, [control])
         nursery.start_soon(keeper.run)
         nursery.start_soon(notifier.feed_watchdog)
         notifier.ready(_status_line(workers))

@@ -64,6 +64,8 @@ WORKER_STOP_DEADLINE_S: Final = 20.0
 # First synchronisation, leave and switchover end by themselves (a silent peer is noticed by heartbeats);
 # this deadline is for a worker that is wedged.
 WORKER_LONG_DEADLINE_S: Final = 3600.0
+# All VMs of a host, one after the other. Whoever gives up waiting does not stop it.
+MAINTENANCE_DEADLINE_S: Final = 4 * WORKER_LONG_DEADLINE_S
 # Memory that a host keeps for itself when it is asked to hold a standby.
 HOST_RESERVE_BYTES: Final = 128 << 20
 

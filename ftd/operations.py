@@ -8,7 +8,9 @@ from ftd.config import Config, VmConfig
 from ftd.entering import Entering
 from ftd.errors import ControlError, ErrorKind
 from ftd.log import get_logger
+from ftd.maintenance import refuse_in_maintenance
 from ftd.protection.keeper import Keeper
+from ftd.protection.kept_off import KeptOff
 from ftd.protection.wishes import Wish, Wishes
 from ftd.protocol.control import (
     PROTOCOL_VERSION,
@@ -40,6 +42,7 @@ from ftd.protocol.control_operator import (
     VmList,
     VmStarted,
 )
+from ftd.protocol.control_peer import ReleaseStandbyParams, StandbyReleased
 from ftd.transport.server import ControlServer
 from ftd.worker_process import Worker, WorkerGone
 from ftd.workers import Workers
@@ -56,6 +59,7 @@ class Operations:
         workers: Workers,
         busy: BusyVms,
         wishes: Wishes,
+        kept_off: KeptOff,
         entering: Entering,
         keeper: Keeper,
         available_bytes: host_memory.AvailableBytes = host_memory.available_bytes,
@@ -64,6 +68,7 @@ class Operations:
         self._workers = workers
         self._busy = busy
         self._wishes = wishes
+        self._kept_off = kept_off
         self._entering = entering
         self._keeper = keeper
         self._available_bytes = available_bytes
@@ -85,6 +90,7 @@ class Operations:
     async def vm_start(self, params: ForceParams) -> VmStarted:
         """Starts the guest of a configured VM, unprotected."""
         vm = self._configured(params.vm)
+        refuse_in_maintenance(self._kept_off, self._config.host.name, f"VM {vm.name} is not started")
         with self._busy.doing(vm.name, "start"):
             await self._workers.clear_ended(vm.name, ErrorKind.WRONG_STATE)
             if self._wishes.get(vm.name) is Wish.STANDBY:
@@ -145,6 +151,19 @@ class Operations:
                 await self._entering.enter_any(worker, self._configured(params.vm), wanted=wanted)
             return await worker.call(WORKER_SWITCHOVER, Nothing())
 
+    async def release_standby(self, params: ReleaseStandbyParams) -> StandbyReleased:
+        """Asked by the host that has a standby of a VM that runs here. That protection is wanted stays."""
+        worker, vm = self._workers.get(params.vm), self._config.vms.get(params.vm)
+        if worker is not None:
+            await self._keeper.stand_back(params.vm)
+            with self._busy.doing(params.vm, "release of the standby"):
+                status = await worker.status()
+                if status.state in vm_states.ENTERED_STATES and status.peer == params.host:
+                    await worker.call(WORKER_LEAVE, Nothing())
+        candidates = vm.peers if vm is not None and vm.reprotect else ()
+        kept_off = {params.host, *self._kept_off.hosts}
+        return StandbyReleased(others=[host for host in candidates if host not in kept_off])
+
     async def failover(self, params: ForceParams) -> Nothing:
         """Makes the standby of this host active, because an operator says that the primary is dead."""
         worker = self._running(params.vm)
@@ -164,6 +183,7 @@ class Operations:
                 pid=os.getpid(),
                 memory_available_bytes=self._available_bytes(),
                 peers=sorted(self._config.peers),
+                maintenance=tuple(sorted(self._kept_off.hosts)),
             ),
             workers=[status for status in statuses if params.vm in (None, status.vm)],
             unresponsive=[

@@ -12,12 +12,17 @@ from ftd.protocol.control import PROTOCOL_VERSION, Message, Method
 from ftd.protocol.control_peer import (
     DISCARD_STANDBY,
     PEER_HELLO,
+    PEER_MAINTENANCE,
     PREPARE_STANDBY,
+    RELEASE_STANDBY,
     DiscardStandbyParams,
     HelloParams,
     PrepareStandbyParams,
+    ReleaseStandbyParams,
     StandbyPrepared,
+    StandbyReleased,
 )
+from ftd.protocol.maintenance import MaintenanceParams, MaintenanceReport
 from ftd.transport.client import ControlConnection, connect_tcp
 from ftd.transport.framing import TransportError
 
@@ -42,6 +47,14 @@ class Peer:
     async def discard_standby(self, params: DiscardStandbyParams) -> None:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
         await self._call(DISCARD_STANDBY, params)
+
+    async def release_standby(self, params: ReleaseStandbyParams) -> StandbyReleased:
+        """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
+        return await self._call(RELEASE_STANDBY, params)
+
+    async def maintenance(self, params: MaintenanceParams) -> MaintenanceReport:
+        """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
+        return await self._call(PEER_MAINTENANCE, params)
 
     async def _call(self, method: Method[P, R], params: P, *, deadline_s: float | None = None) -> R:
         try:

@@ -65,7 +65,7 @@ class StaleCopies:
         except ControlError as silence:
             return CopyHere(None, spec.generation, spec.peer), silence
         primary = spec.peer if status.role == "standby" else None
-        return CopyHere(status.state, status.generation, primary), None
+        return CopyHere(status.state, status.generation, primary, status.paired), None
 
     async def _record(self, request: PrepareStandbyParams) -> Record | None:
         try:

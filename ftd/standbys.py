@@ -8,6 +8,8 @@ from ftd.config import Config, VmConfig
 from ftd.errors import ControlError, ErrorKind
 from ftd.limits import HEARTBEATS_PER_TIMEOUT_MIN
 from ftd.log import get_logger
+from ftd.maintenance import refuse_in_maintenance
+from ftd.protection.kept_off import KeptOff
 from ftd.protection.wishes import Wish, Wishes
 from ftd.protocol.control import PROTOCOL_VERSION, Nothing, WorkerSpec
 from ftd.protocol.control_peer import (
@@ -40,12 +42,14 @@ class Standbys:
         workers: Workers,
         busy: BusyVms,
         wishes: Wishes,
+        kept_off: KeptOff,
         available_bytes: host_memory.AvailableBytes = host_memory.available_bytes,
     ) -> None:
         self._config = config
         self._workers = workers
         self._busy = busy
         self._wishes = wishes
+        self._kept_off = kept_off
         self._stale = StaleCopies(workers, arbiter.make(specs.arbiter_spec(config)))
         self._available_bytes = available_bytes
 
@@ -64,6 +68,7 @@ class Standbys:
     async def prepare(self, params: PrepareStandbyParams) -> StandbyPrepared:
         """Starts a standby worker. Raises ControlError with the reason when this host cannot or will not."""
         vm = self._vm_for(params)
+        refuse_in_maintenance(self._kept_off, self._config.host.name, f"no standby of VM {vm.name} is made")
         spec = specs.standby_spec(self._config, vm, str(self._workers.socket_path(vm.name)), params)
         self._check_agreement(spec, params)
         with self._busy.doing(vm.name, "preparing a standby"):

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import click
 import trio
@@ -20,6 +20,7 @@ from ftd.protocol.control_operator import (
     ENTER,
     FAILOVER,
     LEAVE,
+    MAINTENANCE,
     SWITCHOVER,
     VERSION,
     VM_LIST,
@@ -27,6 +28,7 @@ from ftd.protocol.control_operator import (
     VM_STOP,
     ForceParams,
 )
+from ftd.protocol.maintenance import MaintenanceParams
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Message)
@@ -146,6 +148,27 @@ def failover(socket: Path, vm: str, force: bool) -> None:
     """
     _ask(socket, FAILOVER, ForceParams(vm=vm, force=force))
     click.echo(f"VM {vm} runs here now; it will be protected again without a command")
+
+
+@main.command()
+@click.argument("host", metavar="HOST")
+@click.option("--end", is_flag=True, help="VMs may be put on HOST again; none is moved back.")
+@pass_socket
+def maintenance(socket: Path, host: str, end: bool) -> None:
+    """Move all VMs off HOST, and keep it free of VMs until --end, also over a reboot.
+
+    HOST may be this one or a peer. Guests are switched over, standbys are let go, so that another host may
+    have them. Exit code 1: something is still there; the output says what and why. HOST takes nothing new
+    all the same.
+    """
+    action: Literal["begin", "end"] = "end" if end else "begin"
+    report = _ask(socket, MAINTENANCE, MaintenanceParams(host=host, action=action))
+    _console().print(render.maintenance_view(report))
+    if not all(moved.gone for moved in report.vms):
+        click.echo(f"ftctl: not everything could be moved off {host}", err=True)
+        sys.exit(1)
+    if not report.note:
+        click.echo(f"{host} may have VMs again" if end else f"{host} is in maintenance, and no VM is there")
 
 
 @main.command("status")

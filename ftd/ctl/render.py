@@ -9,6 +9,7 @@ from rich.text import Text
 from ftd.ctl.rates import Percentiles, Rates, rates
 from ftd.protocol.control import WorkerStatus
 from ftd.protocol.control_operator import StatusReport, VmList
+from ftd.protocol.maintenance import MaintenanceReport
 
 NOTHING = "-"
 STATE_STYLES = {
@@ -43,7 +44,7 @@ def vm_table(vms: VmList) -> Table:
 def status_view(new: StatusReport, old: StatusReport | None) -> RenderableType:
     """Answer to `ftctl status`: figures are those of the time between the two reports."""
     if not new.workers and not new.unresponsive:
-        return Text(f"no VM runs on {new.host.name}")
+        return Group(Text(f"no VM runs on {new.host.name}"), *_remarks(new))
     before = {status.vm: status for status in old.workers} if old else {}
     return Group(_status_table(new.workers, before), *_remarks(new))
 
@@ -91,7 +92,15 @@ def _progress(status: WorkerStatus) -> str | None:
     return f"{status.state} {share:.0%} (round {status.sync.round})"
 
 
+def maintenance_view(report: MaintenanceReport) -> RenderableType:
+    """Answer to `ftctl maintenance`: what became of each VM, what is left in yellow."""
+    lines = [Text(f"{vm.vm}: {vm.how}", style="" if vm.gone else "yellow") for vm in report.vms]
+    return Group(*lines, *([Text(report.note, style="yellow")] if report.note else []))
+
+
 def _remarks(report: StatusReport) -> Iterable[Text]:
+    for host in report.host.maintenance:
+        yield Text(f"{host} is in maintenance: `ftctl maintenance {host} --end`", style="yellow")
     for status in report.workers:
         if status.reason:
             yield Text(f"{status.vm}: {status.reason}", style="yellow")

@@ -16,6 +16,7 @@ from ftd.config import Config
 from ftd.entering import Entering
 from ftd.errors import ControlError, ErrorKind
 from ftd.log import get_logger
+from ftd.protection.kept_off import KeptOff
 from ftd.protection.pursuit import Facts, Pursuits
 from ftd.protection.wishes import Wish, Wishes
 from ftd.protocol.control import WorkerStatus
@@ -39,12 +40,19 @@ class Keeper:
     """One per daemon."""
 
     def __init__(
-        self, config: Config, workers: Workers, busy: BusyVms, wishes: Wishes, entering: Entering
+        self,
+        config: Config,
+        workers: Workers,
+        busy: BusyVms,
+        wishes: Wishes,
+        kept_off: KeptOff,
+        entering: Entering,
     ) -> None:
         self._config = config
         self._workers = workers
         self._busy = busy
         self._wishes = wishes
+        self._kept_off = kept_off
         self._entering = entering
         # Two hosts that wait for each other's VMs must not do so in step.
         self._pursuits = Pursuits(Random())
@@ -121,6 +129,7 @@ class Keeper:
             candidates=self._config.vms[vm].peers,
             runs_alone=runs_alone(status),
             busy=self._busy.is_busy(vm),
+            kept_off=self._kept_off.hosts,
         )
 
     async def _adopt(self, worker: Worker, status: WorkerStatus) -> None:

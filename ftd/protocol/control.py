@@ -236,6 +236,8 @@ class WorkerStatus(Message, frozen=True, kw_only=True):
     vcpus: int
     console: str | None = None
     peer: str | None = None
+    paired: bool = False
+    """It has a data pair."""
     reason: str = ""
     """Why it is in this state; empty when nothing went wrong."""
     sync: SyncProgress | None = None

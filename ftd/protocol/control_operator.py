@@ -4,6 +4,7 @@ from typing import Final
 
 from ftd import limits
 from ftd.protocol.control import Message, Method, Nothing, VmParams, WorkerStatus, method_table
+from ftd.protocol.maintenance import MaintenanceParams, MaintenanceReport
 
 
 class ForceParams(VmParams, frozen=True, kw_only=True):
@@ -54,6 +55,8 @@ class HostInfo(Message, frozen=True, kw_only=True):
     pid: int
     memory_available_bytes: int
     peers: list[str]
+    maintenance: tuple[str, ...] = ()
+    """Hosts onto which this ftd puts nothing."""
 
 
 class Unresponsive(Message, frozen=True, kw_only=True):
@@ -99,7 +102,10 @@ LEAVE: Final = Method("leave", VmParams, Nothing, _LONG_S)
 SWITCHOVER: Final = Method("switchover", VmParams, Nothing, 2 * _LONG_S)
 FAILOVER: Final = Method("failover", ForceParams, Nothing, limits.WORKER_READY_DEADLINE_S * 2)
 STATUS: Final = Method("status", StatusParams, StatusReport, limits.WORKER_READY_DEADLINE_S)
+MAINTENANCE: Final = Method(
+    "maintenance", MaintenanceParams, MaintenanceReport, limits.MAINTENANCE_DEADLINE_S
+)
 VERSION: Final = Method("version", Nothing, VersionInfo, limits.CONTROL_FRAME_DEADLINE_S)
 OPERATOR_METHODS: Final = method_table(
-    VM_START, VM_STOP, VM_LIST, ENTER, LEAVE, SWITCHOVER, FAILOVER, STATUS, VERSION
+    VM_START, VM_STOP, VM_LIST, ENTER, LEAVE, SWITCHOVER, FAILOVER, STATUS, MAINTENANCE, VERSION
 )

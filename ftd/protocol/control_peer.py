@@ -20,6 +20,7 @@ from ftd.protocol.control import (
     VmId,
     method_table,
 )
+from ftd.protocol.maintenance import MaintenanceParams, MaintenanceReport
 
 
 class HelloParams(Message, frozen=True, kw_only=True):
@@ -80,6 +81,19 @@ class DiscardStandbyParams(Message, frozen=True, kw_only=True):
     token: Token
 
 
+class ReleaseStandbyParams(Message, frozen=True, kw_only=True):
+    """``host`` asks the one that runs ``vm`` to do without its standby there, and to look for another."""
+
+    host: Name
+    vm: Name
+
+
+class StandbyReleased(Message, frozen=True, kw_only=True):
+    """``others``: hosts that may have the next one."""
+
+    others: list[Name]
+
+
 PEER_HELLO: Final = Method("peer_hello", HelloParams, HelloParams, limits.CONTROL_FRAME_DEADLINE_S)
 PREPARE_STANDBY: Final = Method(
     "prepare_standby", PrepareStandbyParams, StandbyPrepared, limits.WORKER_READY_DEADLINE_S + 30
@@ -87,4 +101,12 @@ PREPARE_STANDBY: Final = Method(
 DISCARD_STANDBY: Final = Method(
     "discard_standby", DiscardStandbyParams, Nothing, limits.WORKER_STOP_DEADLINE_S
 )
-PEER_METHODS: Final = method_table(PEER_HELLO, PREPARE_STANDBY, DISCARD_STANDBY)
+RELEASE_STANDBY: Final = Method(
+    "release_standby", ReleaseStandbyParams, StandbyReleased, limits.WORKER_LONG_DEADLINE_S
+)
+PEER_MAINTENANCE: Final = Method(
+    "peer_maintenance", MaintenanceParams, MaintenanceReport, limits.MAINTENANCE_DEADLINE_S
+)
+PEER_METHODS: Final = method_table(
+    PEER_HELLO, PREPARE_STANDBY, DISCARD_STANDBY, RELEASE_STANDBY, PEER_MAINTENANCE
+)

@@ -82,6 +82,7 @@ def status_of(copy: VmCopy) -> WorkerStatus:
         vcpus=spec.vcpus,
         console=spec.console,
         peer=copy.core.peer or None,
+        paired=copy.primary is not None or copy.standby is not None,
         reason=_reason(copy),
         sync=_sync(copy, counters),
         stamp_ns=time.monotonic_ns(),

@@ -209,4 +209,5 @@ class Daemon:
         if not worker.answers:
             return stale.CopyHere(None, worker.spec.generation, worker.spec.peer)
         primary = None if worker.is_active else worker.spec.peer
-        return stale.CopyHere(shown_state(worker.copy.core.state), worker.generation, primary)
+        paired = worker.machine.standby is not None
+        return stale.CopyHere(shown_state(worker.copy.core.state), worker.generation, primary, paired)

@@ -65,6 +65,13 @@ def test_defaults_and_paths(load_files: Load, tmp_path: Path) -> None:
     assert len(vm.vm_id) == limits.VM_ID_BYTES
 
 
+def test_hosts_that_may_have_the_standby(load_files: Load) -> None:
+    """In the order of the file, which may be the same everywhere: a host passes itself over."""
+    host = f'{HOST}\n[peers.gamma]\naddress = "127.0.0.1:7602"\n'
+    vm = load_files(host, 'peers = ["gamma", "alpha", "beta"]\n' + VM).vms["web"]
+    assert (vm.peers, vm.peer) == (("gamma", "beta"), "gamma")
+
+
 def test_what_a_worker_is_told_of_etcd(load_files: Load) -> None:
     config = load_files(f"{HOST}\n{ETCD}ca_file = '/ca.pem'\n")
     assert arbiter_spec(config).etcd == EtcdSpec(
@@ -154,6 +161,9 @@ def test_bad_host_section(load_files: Load, old: str, new: str, said: str) -> No
         (VM.replace('"web"', '"web\\n"'), "name: Expected `str` matching regex"),
         (VM.replace('"./guest.bin"', '"gust"'), "guest.image: no bare guest 'gust'"),
         ("peer = 'gamma'\n" + VM, "has no [peers.gamma] (there are: beta)"),
+        ("peers = ['beta', 'gamma']\n" + VM, "has no [peers.gamma] (there are: beta)"),
+        ("peer = 'beta'\npeers = ['beta']\n" + VM, "peers: it takes `peer` or `peers`, not both"),
+        ("peers = ['beta', 'beta']\n" + VM, "peers: a host stands in it twice"),
         ("vcpus = 9\n" + VM, "vcpus: Expected `int` <= 8"),
         ("tracker = 'pml'\n" + VM, "tracker: 'pml' is not one of auto, mt, ring, bitmap"),
         (VM + "args = [-1]", "guest.args[0]: Expected `int` >= 0"),

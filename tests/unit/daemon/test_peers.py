@@ -119,7 +119,7 @@ async def test_memory_of_the_standby(alpha: Host, beta: Host, nursery: trio.Nurs
     assert (await alpha.worker()).state == "idle"
 
 
-async def test_a_standby_without_a_whole_copy_is_replaced(beta: Host) -> None:
+async def test_a_standby_to_which_nobody_came_is_replaced(beta: Host) -> None:
     """It can never take over; whoever asked for it has lost sight of it."""
     prepared = await peer(beta).prepare_standby(request(beta))
     assert prepared.address == "127.0.0.1"

@@ -45,6 +45,7 @@ def test_the_same_generation_or_a_later_one_is_kept(
     assert judge(copy, ASKED, record) is Verdict.KEEP
 
 
-def test_a_standby_of_the_host_that_asks_is_replaced_while_it_is_not_complete() -> None:
+def test_a_standby_of_the_host_that_asks_is_replaced_while_nobody_came_to_it() -> None:
     assert judge(CopyHere("standby_syncing", 5, "beta"), ASKED, None) is Verdict.STOP
     assert judge(CopyHere("standby_syncing", 5, "gamma"), ASKED, None) is Verdict.KEEP
+    assert judge(CopyHere("standby_syncing", 5, "beta", paired=True), ASKED, GIVEN) is Verdict.KEEP
