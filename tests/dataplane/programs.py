@@ -58,6 +58,12 @@ PROGRAMS: Final = {
     ),
     "share_model": Program(("share_model.c",), ("share.c", "base.c")),
     "output_model": Program(("output_model.c", "exact_arenas.c"), ("output.c",), (*_ARENAS, "clock_gettime")),
+    "net_addresses_pipe": Program(("net_addresses_pipe.c",), ("net_addresses.c",)),
+    "net_model": Program(
+        ("net_model.c", "exact_arenas.c", "stub_machine.c"),
+        ("net.c", "net_addresses.c", "virtio.c", "output.c", "events.c"),
+        _ARENAS,
+    ),
     "output_threads": Program(("output_threads.c",), ("output.c", "base.c")),
     "fuzz_standby": Program(
         ("fuzz_standby.c", "standby_model.c", "exact_arenas.c", "stub_machine.c"),
@@ -85,6 +91,11 @@ PROGRAMS: Final = {
 }
 
 
+def product_source(name: str) -> Path:
+    """Of the data plane or of the devices."""
+    return next(folder / name for folder in (DATAPLANE, DEVICES) if (folder / name).exists())
+
+
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
@@ -109,9 +120,9 @@ class Builder:
         objects = [self._object(HERE / source, sanitizer) for source in program.own]
         for source in program.product:
             if edit is not None and source == edited:
-                objects.append(self._planted(DATAPLANE / source, sanitizer, edit))
+                objects.append(self._planted(product_source(source), sanitizer, edit))
             else:
-                objects.append(self._object(DATAPLANE / source, sanitizer))
+                objects.append(self._object(product_source(source), sanitizer))
         suffix = f"-{len(list(self._folder.glob('*.planted')))}" if edit else ""
         executable = self._folder / f"{name}-{sanitizer}{suffix}"
         if not executable.exists():

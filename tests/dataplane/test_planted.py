@@ -153,6 +153,37 @@ PLANTS = [
     Plant(
         "the gate stays open for a lost peer", "fuzz_acks", "primary.c", "if (first_sealed)\n", "if (false)\n"
     ),
+    Plant("a frame is sent that is none", "net_model", "net.c", "length < NET_FRAME_MIN || ", "", 300),
+    Plant(
+        *("nobody remembers that frames wait for the gate", "net_model", "net.c"),
+        "vm->net.transmit_waits = true;",
+        "",
+        300,
+    ),
+    Plant(
+        *("nobody remembers that frames wait for a harvest", "net_model", "net.c"),
+        "atomic_store(&vm->net.marks_short, true);",
+        "",
+        300,
+    ),
+    Plant(
+        *("pages are marked without asking for room", "net_model", "net.c"),
+        "virtio_chain_pages(length, chain.count)",
+        "1",
+        300,
+    ),
+    Plant(
+        *("a buffer is filled beyond its end", "net_model", "net.c"),
+        "chain.writable < length",
+        "chain.writable < frame->length",
+        300,
+    ),
+    Plant(
+        *("a frame is cut at the end of the ring", "net_model", "output.c"),
+        "return length > first ? 2 : 1;",
+        "pieces[1].iov_len = 0;\n\treturn 1;",
+        300,
+    ),
 ]
 
 

@@ -35,7 +35,16 @@ def tally(output: str) -> dict[int, int]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
-    "name", ["crc32c_model", "events_overflow", "hotset_model", "mt_model", "output_model", "share_model"]
+    "name",
+    [
+        "crc32c_model",
+        "events_overflow",
+        "hotset_model",
+        "mt_model",
+        "net_model",
+        "output_model",
+        "share_model",
+    ],
 )
 def test_model(builder: Builder, name: str, seed: int) -> None:
     assert_passed(run(builder.program(name), seed))
