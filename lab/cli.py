@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from lab.cli_demo import demo
 from lab.cli_guest import guest
 from lab.cli_pair import pair, shell
 from lab.cli_tests import mutants, test
@@ -134,6 +135,7 @@ def _placed(text: str) -> tuple[str, Path]:
     return inside or f"/{Path(here).name}", Path(here)
 
 
+cli.add_command(demo)
 cli.add_command(pair)
 cli.add_command(shell)
 cli.add_command(test)

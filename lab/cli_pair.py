@@ -62,10 +62,11 @@ def pair(
 
 
 @click.command()
+@click.option("--pair", "name", metavar="NAME", help="Needed only where several are running.")
 @click.argument("host", type=click.Choice(HOSTS))
-def shell(host: str) -> None:
+def shell(name: str | None, host: str) -> None:
     """A terminal on a host of the pair that `python -m lab pair` runs. Ctrl-] leaves it."""
-    path = terminal.of_newest_pair(host)
+    path = terminal.find(host, name)
     click.echo(f"lab: {terminal.HOW_TO_LEAVE}")
     terminal.talk(path)
 
@@ -77,7 +78,7 @@ async def _serve(spec: PairSpec) -> bool:
     try:
         with prepared(spec) as made:
             await made.boot()
-            click.echo(f"lab: booted within {trio.current_time() - began_s:.0f} s")
+            click.echo(f"lab: {made.folder.name} booted within {trio.current_time() - began_s:.0f} s")
             return await _prompt(made)
     except* LabError as group:
         error = _first(group)

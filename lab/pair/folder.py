@@ -38,8 +38,8 @@ def owned() -> Iterator[Path]:
 
 
 def living() -> list[Path]:
-    """The folders of the pairs that are there now, the newest last."""
-    return sorted((path for path in _folders() if _lives(path)), key=lambda path: path.stat().st_mtime_ns)
+    """The folders of the pairs that are there now."""
+    return [path for path in _folders() if _lives(path)]
 
 
 def _sweep() -> None:

@@ -18,14 +18,22 @@ HOW_TO_LEAVE: Final = "Ctrl-] leaves this terminal; what runs there goes on"
 _CHUNK_BYTES: Final = 65536
 
 
-def of_newest_pair(host: str) -> Path:
-    """The socket of a host's terminal. Raises LabError when there is no such host."""
-    pairs = folder.living()
-    if not pairs:
+def find(host: str, pair: str | None) -> Path:
+    """The socket of a host's terminal; `pair` may be left out where one is running.
+
+    Raises LabError when there is no such host, or a choice.
+    """
+    running = {path.name: path for path in folder.living()}
+    if not running:
         raise LabError("no pair of hosts is running here: start one with `make lab`")
-    path = pairs[-1] / f"{host}.shell"
+    if pair is None and len(running) > 1:
+        raise LabError(f"several pairs of hosts are running: say --pair and one of {' '.join(running)}")
+    chosen = running.get(pair) if pair is not None else next(iter(running.values()))
+    if chosen is None:
+        raise LabError(f"there is no pair {pair}: {' '.join(running)} are running")
+    path = chosen / f"{host}.shell"
     if not path.exists():
-        raise LabError(f"{pairs[-1].name} has no host {host} that runs")
+        raise LabError(f"host {host} of {chosen.name} has not been booted")
     return path
 
 

@@ -19,13 +19,15 @@ from tests.lab.pair_scene import VM, console, eventually, playing
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 OBSERVED_S: Final = 4.0
+# What happens is to be what the test asked for.
+GUEST: Final = f"reprotect = false\n{LEDGER}"
 
 
 @pytest.fixture(scope="module")
 def pair(modules: Modules) -> Iterator[Pair]:
     """Both hosts, booted for the first test that needs them; a test boots again what another one killed."""
     try:
-        with prepared(PairSpec(modules, Configuration({VM: LEDGER}))) as made:
+        with prepared(PairSpec(modules, Configuration({VM: GUEST}))) as made:
             trio.run(made.boot)
             yield made
     except MissingError as error:

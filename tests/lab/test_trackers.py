@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lab.cli_demo import DEADLINE_S, DEMONSTRATION, MEMORY_MIB
 from lab.errors import MissingError
 from lab.host.spec import Spec
 from lab.kernel import image, modules
@@ -12,7 +13,6 @@ from lab.root.image import with_python
 from lab.run import Outcome, run_on_host
 
 TRACKERS = ("mt", "ring", "bitmap")
-HOST_MEMORY_MIB = 3072
 # Emulated processors take turns: what takes a second elsewhere takes ten here, or fifty on a busy machine.
 TEST_DEADLINE_S = 300
 RUN_DEADLINE_S = 900
@@ -21,11 +21,6 @@ SHORT = (
     "by_hand or full_list or within_its_parts and 4-64-2 or lost_standby or signals and 2 "
     "or loses_no_page and 2-bare or byte_for_byte and 2-bare or device_writes and bare or different"
 )
-DEMONSTRATION = """
-import sys
-from ftd.drill.demo import main
-sys.exit(main(seconds=10, rate_hz=50, heartbeat_timeout_ms=10_000, tracker=sys.argv[1], deadline_s=400))
-"""
 pytestmark = pytest.mark.timeout(RUN_DEADLINE_S + 200)
 
 
@@ -34,7 +29,7 @@ def spec() -> Spec:
     """A host with the patched modules and Python. Skips where the machine lacks what that takes."""
     try:
         built = modules.build(image.find(None), Variant())
-        return with_python(Spec(modules=built, memory_mib=HOST_MEMORY_MIB))
+        return with_python(Spec(modules=built, memory_mib=MEMORY_MIB))
     except MissingError as error:
         pytest.skip(str(error))
 
@@ -68,7 +63,7 @@ async def test_protection_in_full(spec: Spec, tracker: str) -> None:
 
 @pytest.mark.parametrize("tracker", TRACKERS)
 async def test_the_guest_outlives_its_host(spec: Spec, tracker: str) -> None:
-    outcome = await run_on_host(spec, ["python", "-c", DEMONSTRATION, tracker], timeout_s=500)
+    outcome = await run_on_host(spec, ["python", "-c", DEMONSTRATION, tracker], timeout_s=DEADLINE_S)
     assert "The guest outlived its host" in assert_well(outcome)
 
 
