@@ -20,6 +20,7 @@ import trio
 from ftd import reboots
 from ftd.busy import BusyVms
 from ftd.config import Config
+from ftd.drills import Drills
 from ftd.entering import Entering
 from ftd.errors import ConfigError
 from ftd.evacuation import Evacuation
@@ -86,9 +87,11 @@ async def run(
         standbys = Standbys(config, workers, busy, wishes, kept_off, memory_available_bytes)
         evacuation = Evacuation(config, workers, operations.switchover)
         maintenance = Maintenance(config, kept_off, evacuation)
-        for_peers, for_operators = standbys.server(), operations.server()
+        drills = Drills(config, workers, operations.enter)
+        for_peers = drills.answer_peers(standbys.server())
         for_peers.handle(RELEASE_STANDBY, operations.release_standby)
         for_peers.handle(PEER_MAINTENANCE, maintenance.here)
+        for_operators = drills.answer_operators(operations.server())
         for_operators.handle(MAINTENANCE, maintenance.operator)
         await nursery.start(for_peers.serve, peers)
         await nursery.start(for_operators.serve, [control])

@@ -55,6 +55,9 @@ ARBITER_TIMEOUT_MS_MIN: Final = 100
 ARBITER_TIMEOUT_MS_MAX: Final = 20_000
 ARBITER_ENDPOINTS_MAX: Final = 9
 
+# A failover changes state some five times; a status must stay small.
+HISTORY_ENTRIES_MAX: Final = 64
+
 # Supervision by ftd. A stop has to free all of a guest's memory.
 WORKER_READY_DEADLINE_S: Final = 60.0
 # A standby allocates all of its guest's memory before it is ready; slow machines manage 200 MB/s.

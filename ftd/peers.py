@@ -42,21 +42,22 @@ class Peer:
     async def prepare_standby(self, params: PrepareStandbyParams) -> StandbyPrepared:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
         deadline_s = PREPARE_STANDBY.deadline_s + ready_deadline_s(params.shape.memory_bytes)
-        return await self._call(PREPARE_STANDBY, params, deadline_s=deadline_s)
+        return await self.call(PREPARE_STANDBY, params, deadline_s=deadline_s)
 
     async def discard_standby(self, params: DiscardStandbyParams) -> None:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
-        await self._call(DISCARD_STANDBY, params)
+        await self.call(DISCARD_STANDBY, params)
 
     async def release_standby(self, params: ReleaseStandbyParams) -> StandbyReleased:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
-        return await self._call(RELEASE_STANDBY, params)
+        return await self.call(RELEASE_STANDBY, params)
 
     async def maintenance(self, params: MaintenanceParams) -> MaintenanceReport:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
-        return await self._call(PEER_MAINTENANCE, params)
+        return await self.call(PEER_MAINTENANCE, params)
 
-    async def _call(self, method: Method[P, R], params: P, *, deadline_s: float | None = None) -> R:
+    async def call(self, method: Method[P, R], params: P, *, deadline_s: float | None = None) -> R:
+        """One request. Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
         try:
             async with self._greeted() as connection:
                 return await connection.call(method, params, deadline_s=deadline_s)

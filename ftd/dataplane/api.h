@@ -186,6 +186,7 @@ void ftd_standby_free(ftd_standby *standby);	/* gives back staging memory: takes
 /* ---- tests and diagnosis ---- */
 int ftd_fault_arm(const char *point, uint64_t nth);	/* SIGKILL to ourselves at the nth passage; -1: unknown */
 const char *ftd_fault_name(uint32_t index);		/* NULL past the last */
+void ftd_fault_corrupt(void);	/* one byte of the next epoch's body is sent flipped: its receiver must refuse it */
 uint32_t ftd_crc32c(uint32_t crc, const void *data, uint64_t length);
 typedef struct ftd_frame_context {
 	unsigned char vm_id[16];

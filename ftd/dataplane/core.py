@@ -92,6 +92,11 @@ def arm_fault(point: str, nth: int) -> bool:
     return bool(lib.ftd_fault_arm(point.encode(), nth) == 0)
 
 
+def corrupt_stream() -> None:
+    """One byte of the next epoch is flipped on its way, after its checksum was taken."""
+    lib.ftd_fault_corrupt()
+
+
 def _check(result: Any, error: Any) -> Any:
     if result == ffi.NULL if isinstance(result, ffi.CData) else result < 0:
         raise DataplaneError(error.code, ffi.string(error.text).decode(errors="replace"))

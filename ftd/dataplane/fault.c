@@ -10,6 +10,7 @@ static const char *const names[] = {
 };
 
 _Atomic uint32_t fault_armed = FAULT_NONE;
+_Atomic uint32_t fault_corrupt;
 static _Atomic uint64_t passages_left;
 
 void fault_passed(void)
@@ -34,4 +35,9 @@ int ftd_fault_arm(const char *point, uint64_t nth)
 const char *ftd_fault_name(uint32_t index)
 {
 	return index < ARRAY_SIZE(names) ? names[index] : NULL;
+}
+
+void ftd_fault_corrupt(void)
+{
+	atomic_store_explicit(&fault_corrupt, 1, memory_order_relaxed);
 }

@@ -48,6 +48,7 @@ enum fault_point {
 };
 
 extern _Atomic uint32_t fault_armed;	/* the armed point, or FAULT_NONE */
+extern _Atomic uint32_t fault_corrupt;	/* not 0: a byte of the next arena is to be sent flipped */
 void fault_passed(void);
 
 static inline void fault_point(enum fault_point point)

@@ -219,6 +219,28 @@ class SyncProgress(Message, frozen=True, kw_only=True):
     disk_pending_bytes: Count = 0
 
 
+class LinkEnds(Message, frozen=True, kw_only=True):
+    """One TCP connection to the other host's worker."""
+
+    here: EndpointSpec
+    there: EndpointSpec
+
+
+class StateChange(Message, frozen=True, kw_only=True):
+    """Something that happened to a copy: an event of its decision core that changed its state, or a step."""
+
+    on: str
+    """The event's name, or a step: "loss seen" (the core hears of it once this side stands still), "guest
+    runs"."""
+    before: str
+    after: str
+    """States of docs/STATES.md; equal for a step."""
+    realtime_ns: int
+    """CLOCK_REALTIME: comparable with logs."""
+    boottime_ns: int
+    """CLOCK_BOOTTIME: differences on one host hold, whatever its clock is set to."""
+
+
 class WorkerStatus(Message, frozen=True, kw_only=True):
     """One VM on one host, at one moment."""
 
@@ -246,6 +268,10 @@ class WorkerStatus(Message, frozen=True, kw_only=True):
     counters: dict[str, int] = {}
     histograms: dict[str, list[tuple[int, int]]] = {}
     """Sparse, by `ftd.metrics`: `pause_ns`, `ack_ns`."""
+    history: tuple[StateChange, ...] = ()
+    """The newest `limits.HISTORY_ENTRIES_MAX`, oldest first."""
+    link: tuple[LinkEnds, ...] = ()
+    """Connections of the pair that is or was last up: data, heartbeat."""
 
 
 class EnterWorkerParams(Message, frozen=True, kw_only=True):
@@ -277,6 +303,9 @@ WORKER_SWITCHOVER: Final = Method("switchover", Nothing, Nothing, limits.WORKER_
 WORKER_FAILOVER: Final = Method("failover", FailoverWorkerParams, Nothing, limits.WORKER_READY_DEADLINE_S)
 WORKER_STOP: Final = Method("stop", Nothing, Nothing, limits.WORKER_STOP_DEADLINE_S)
 WORKER_FAULT: Final = Method("fault", FaultParams, Nothing)
+WORKER_CORRUPT: Final = Method("corrupt", Nothing, Nothing)
+"""A drill's fault: one byte of the next epoch is flipped on its way to the standby."""
 WORKER_METHODS: Final = method_table(
-    WORKER_STATUS, WORKER_ENTER, WORKER_LEAVE, WORKER_SWITCHOVER, WORKER_FAILOVER, WORKER_STOP, WORKER_FAULT
+    *(WORKER_STATUS, WORKER_ENTER, WORKER_LEAVE, WORKER_SWITCHOVER, WORKER_FAILOVER, WORKER_STOP),
+    *(WORKER_FAULT, WORKER_CORRUPT),
 )

@@ -4,6 +4,7 @@ from typing import Final
 
 from ftd import limits
 from ftd.protocol.control import Message, Method, Nothing, VmParams, WorkerStatus, method_table
+from ftd.protocol.control_drill import DRILL_OPERATOR_METHODS
 from ftd.protocol.maintenance import MaintenanceParams, MaintenanceReport
 
 
@@ -107,5 +108,6 @@ MAINTENANCE: Final = Method(
 )
 VERSION: Final = Method("version", Nothing, VersionInfo, limits.CONTROL_FRAME_DEADLINE_S)
 OPERATOR_METHODS: Final = method_table(
-    VM_START, VM_STOP, VM_LIST, ENTER, LEAVE, SWITCHOVER, FAILOVER, STATUS, MAINTENANCE, VERSION
+    *(VM_START, VM_STOP, VM_LIST, ENTER, LEAVE, SWITCHOVER, FAILOVER, STATUS, MAINTENANCE, VERSION),
+    *DRILL_OPERATOR_METHODS,
 )

@@ -20,6 +20,7 @@ from ftd.protocol.control import (
     VmId,
     method_table,
 )
+from ftd.protocol.control_drill import DRILL_PEER_METHODS
 from ftd.protocol.maintenance import MaintenanceParams, MaintenanceReport
 
 
@@ -108,5 +109,6 @@ PEER_MAINTENANCE: Final = Method(
     "peer_maintenance", MaintenanceParams, MaintenanceReport, limits.MAINTENANCE_DEADLINE_S
 )
 PEER_METHODS: Final = method_table(
-    PEER_HELLO, PREPARE_STANDBY, DISCARD_STANDBY, RELEASE_STANDBY, PEER_MAINTENANCE
+    *(PEER_HELLO, PREPARE_STANDBY, DISCARD_STANDBY, RELEASE_STANDBY, PEER_MAINTENANCE),
+    *DRILL_PEER_METHODS,
 )

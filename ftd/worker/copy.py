@@ -15,7 +15,7 @@ from ftd import disk_record
 from ftd.dataplane.core import HANDOVER_DONE, LEAVE_ACK, CycleConfig, Machine, Primary, Standby
 from ftd.dataplane.errors import DataplaneError
 from ftd.log import get_logger
-from ftd.protocol.control import EXIT_REBOOT, EXIT_REBOOT_PROTECTED, WorkerSpec
+from ftd.protocol.control import EXIT_REBOOT, EXIT_REBOOT_PROTECTED, LinkEnds, WorkerSpec
 from ftd.protocol.refusal import FrameRefused, Refusal
 from ftd.replication import actions as act
 from ftd.replication.active import ActiveCore
@@ -26,8 +26,9 @@ from ftd.vm.microvm.boot import BootError
 from ftd.worker import faults
 from ftd.worker.claims import Claims, new_claim_id
 from ftd.worker.console import ConsoleError, listen
+from ftd.worker.history import GUEST_RUNS, History
 from ftd.worker.network import announce_guest
-from ftd.worker.pair import Pair, link_config
+from ftd.worker.pair import Pair, link_config, link_ends
 from ftd.worker.wakefulness import Wakefulness
 
 NS_PER_S: Final = 1_000_000_000
@@ -59,6 +60,8 @@ class VmCopy:
         self.reason = ""
         self.arbiter_silence = ""
         """Why the arbiter gave no answer the last time that it was asked; empty when it did."""
+        self.history = History()
+        self.link: tuple[LinkEnds, ...] = ()
         self.ended = trio.Event()
         self.primary: Primary | None = None
         self.standby: Standby | None = None
@@ -175,6 +178,7 @@ class VmCopy:
     async def _start_sync(self, action: act.StartSync) -> None:
         assert self.pair is not None, "EnterRequested comes with a pair"
         pair, self.pair = self.pair, None
+        self.link = link_ends(pair)
         link = link_config(self.spec, action.generation, pair)
         self._wakefulness.begin()
         self.primary = await trio.to_thread.run_sync(self.machine.start_primary, link, self.cycle_config())
@@ -196,6 +200,7 @@ class VmCopy:
         if self.primary is None:
             self.machine.resume()
         await self._end_pair(release_output=True, resume_guest=True)
+        self.history.passed(GUEST_RUNS, self.core.state)
         await self._claim_disk(action.generation)
         log.info("the guest runs alone", generation=action.generation)
 
@@ -235,6 +240,7 @@ class VmCopy:
         """The primary came. Raises DataplaneError, OSError."""
         self._record_disk("copy", self.core.generation)
         self._wakefulness.begin()
+        self.link = link_ends(pair)
         self.standby = self.machine.start_standby(link_config(self.spec, self.core.generation, pair))
 
     async def stop_standby(self) -> None:
@@ -279,6 +285,7 @@ class VmCopy:
             trio.lowlevel.spawn_system_task(announce_guest, self.machine, self.spec.net.mac)
         seed = zlib.crc32(self.spec.host.encode())
         self.core = ActiveCore.after_failover(self.core, new_claim_id=new_claim_id, jitter_seed=seed)
+        self.history.passed(GUEST_RUNS, self.core.state)
         self._plug_sockets()
         self._plug_serial_log()
         await self._claim_disk(action.generation)

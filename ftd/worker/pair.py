@@ -18,7 +18,7 @@ import trio
 from ftd.dataplane.core import LinkConfig
 from ftd.log import get_logger
 from ftd.protocol.body import build_frame, check_body
-from ftd.protocol.control import WorkerSpec
+from ftd.protocol.control import EndpointSpec, LinkEnds, WorkerSpec
 from ftd.protocol.frames import HEADER_BYTES, Expectation, FrameType, Header, Limits, check_header
 from ftd.protocol.handshake import Hello, decode_hello, decode_refuse, encode_hello, encode_refuse
 from ftd.protocol.refusal import FrameRefused, Refusal
@@ -62,6 +62,18 @@ def link_config(spec: WorkerSpec, generation: int, pair: Pair) -> LinkConfig:
         parts_max=spec.parts_max,
         epoch_disk_bytes=spec.epoch_disk_bytes,
     )
+
+
+def link_ends(pair: Pair) -> tuple[LinkEnds, ...]:
+    """Addresses of both connections. One that broke meanwhile has none."""
+    found = []
+    for sock in (pair.data, pair.heartbeat):
+        with contextlib.suppress(OSError):
+            here, there = (
+                EndpointSpec(host=at[0], port=at[1]) for at in (sock.getsockname(), sock.getpeername())
+            )
+            found.append(LinkEnds(here=here, there=there))
+    return tuple(found)
 
 
 def _limits(spec: WorkerSpec) -> Limits:

@@ -18,6 +18,7 @@ from ftd.replication import actions as act
 from ftd.replication import events as ev
 from ftd.replication.actions import ErrorKind as CoreErrorKind
 from ftd.worker.copy import ActionFailed, VmCopy
+from ftd.worker.history import LOSS_SEEN
 from ftd.worker.news import REBOOT_WANTED, event_of, lost_sentence
 
 _ENDS_PAIR: Final = (
@@ -110,6 +111,7 @@ class Runner:
 
     async def _settle_loss(self, news: News) -> None:
         """Before the core hears of a loss, this side stands still, and what came before the loss was told."""
+        self.copy.history.passed(LOSS_SEEN, self.copy.core.state)
         self.copy.reason = f"peer lost: {lost_sentence(news)}"
         log.warning("peer lost", reason=lost_sentence(news), epoch=news.epoch)
         if self.copy.standby is not None:
@@ -131,9 +133,10 @@ class Runner:
     async def _step(self, event: ev.Event) -> None:
         before = self.copy.core.state
         actions = self.copy.core.handle(event)
-        if self.copy.core.state is not before:
-            after = self.copy.core.state.value
-            log.info("state", on=type(event).__name__, before=before.value, after=after)
+        after = self.copy.core.state
+        if after is not before:
+            self.copy.history.changed(type(event).__name__, before, after)
+            log.info("state", on=type(event).__name__, before=before.value, after=after.value)
         for action in actions:
             await self._perform(action)
 

@@ -7,7 +7,9 @@ from typing import Final
 
 import trio
 
+from ftd.dataplane import core
 from ftd.errors import ControlError, ErrorKind
+from ftd.log import get_logger
 from ftd.protocol import control
 from ftd.protocol.control import EnterWorkerParams, FailoverWorkerParams, FaultParams, Nothing, WorkerStatus
 from ftd.replication import events as ev
@@ -19,6 +21,7 @@ from ftd.worker.copy import VmCopy
 from ftd.worker.runner import Runner
 from ftd.worker.status import status_of
 
+log = get_logger(__name__)
 # The process is on its way out; there is nothing left to stop.
 _ENDED: Final = ACTIVE_FINAL | {StandbyState.DISCARDED}
 
@@ -41,6 +44,7 @@ class Service:
         server.handle(control.WORKER_FAILOVER, self._failover)
         server.handle(control.WORKER_STOP, self._stop)
         server.handle(control.WORKER_FAULT, self._fault)
+        server.handle(control.WORKER_CORRUPT, self._corrupt)
         async with unix_listener(Path(self._copy.spec.socket_path)) as listener:
             await server.serve([listener], task_status=task_status)
 
@@ -106,4 +110,13 @@ class Service:
         if not faults.arm(params.point, params.nth):
             known = ", ".join(faults.all_points())
             raise ControlError(ErrorKind.BAD_REQUEST, f"no fault point {params.point}; there are {known}")
+        return Nothing()
+
+    async def _corrupt(self, _params: Nothing) -> Nothing:
+        """No arming of tests: an operator's drill, on a pair that is up."""
+        if self._copy.core.state is not ActiveState.PROTECTED:
+            state = self._copy.core.state.value
+            raise ControlError(ErrorKind.WRONG_STATE, f"only a protected guest has a stream; this is {state}")
+        core.corrupt_stream()
+        log.warning("a byte of the next epoch is sent flipped: a drill asked for it")
         return Nothing()

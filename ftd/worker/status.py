@@ -88,4 +88,6 @@ def status_of(copy: VmCopy) -> WorkerStatus:
         stamp_ns=time.monotonic_ns(),
         counters=counters,
         histograms={name: sparse(copy.machine.histogram(name)) for name in ("pause_ns", "ack_ns")},
+        history=copy.history.entries(),
+        link=copy.link,
     )
