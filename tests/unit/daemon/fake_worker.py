@@ -16,6 +16,7 @@ import trio
 from ftd.errors import ControlError, ErrorKind
 from ftd.protocol import envelope
 from ftd.protocol.control import (
+    WORKER_CORRUPT,
     WORKER_ENTER,
     WORKER_FAILOVER,
     WORKER_FAULT,
@@ -124,6 +125,9 @@ class FakeWorker:
         self.stopped.set()
         return Nothing()
 
+    async def corrupt(self, params: Nothing) -> Nothing:
+        raise ControlError(ErrorKind.REFUSED, "there is no stream")
+
     async def fault(self, params: FaultParams) -> Nothing:
         raise ControlError(ErrorKind.REFUSED, "faults are not enabled")
 
@@ -168,6 +172,7 @@ async def main(spec: WorkerSpec, ready_fd: int, misbehaviour: str) -> None:
     server.handle(WORKER_FAILOVER, worker.failover)
     server.handle(WORKER_STOP, worker.stop)
     server.handle(WORKER_FAULT, worker.fault)
+    server.handle(WORKER_CORRUPT, worker.corrupt)
     async with unix_listener(Path(spec.socket_path)) as listener, trio.open_nursery() as nursery:
         await nursery.start(server.serve, [listener])
         port = 0
