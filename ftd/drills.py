@@ -21,6 +21,7 @@ from ftd.protocol.control_drill import (
     COPY_VIEW,
     DRILL_KILL_STANDBY,
     DRILL_PROTECT,
+    DRILL_THERE,
     DRILL_VIEW,
     KILL_STANDBY,
     PROTECT,
@@ -51,6 +52,7 @@ class Drills:
     def answer_operators(self, server: ControlServer) -> ControlServer:
         """Adds the handlers of DRILL_OPERATOR_METHODS."""
         server.handle(DRILL_VIEW, self.view)
+        server.handle(DRILL_THERE, self.there)
         server.handle(DRILL_KILL_STANDBY, self.kill_peers_standby)
         server.handle(DRILL_PROTECT, self.protect_on)
         return server
@@ -65,13 +67,13 @@ class Drills:
     # ---- operators ----
 
     async def view(self, params: DrillViewParams) -> DrillView:
-        """Both copies, asked at the same time. A peer that does not answer is no error: the view says so."""
+        """Both copies. A peer that does not answer is no error: the view says so."""
         vm = self._configured(params.vm)
-        here = await self._copy(vm, ask_arbiter=params.ask_arbiter)
+        here = await self._copy(vm, ask_arbiter=True)
         peer = self._peer(params.peer or _standbys_host(here.status) or vm.peer, vm)
         there, silence = None, ""
         try:
-            asked = CopyViewParams(host=self._config.host.name, vm=vm.name, ask_arbiter=params.ask_arbiter)
+            asked = CopyViewParams(host=self._config.host.name, vm=vm.name, ask_arbiter=True)
             there = await peer.call(COPY_VIEW, asked)
         except ControlError as error:
             silence = error.message
@@ -90,6 +92,11 @@ class Drills:
             there=there,
             there_silence=silence,
         )
+
+    async def there(self, params: DrillPeerParams) -> CopyView:
+        """The peer's copy."""
+        peer = self._peer(params.peer, self._configured(params.vm))
+        return await peer.call(COPY_VIEW, CopyViewParams(host=self._config.host.name, vm=params.vm))
 
     async def kill_peers_standby(self, params: DrillPeerParams) -> Nothing:
         """Has the peer's ftd kill its standby of a VM that runs here."""

@@ -13,6 +13,7 @@ from rich.console import Console
 from ftd import __version__
 from ftd.ctl import progress, render, status
 from ftd.ctl.client import call
+from ftd.ctl.drill import drill
 from ftd.errors import ControlError
 from ftd.limits import CHECKPOINT_RATE_HZ_MAX
 from ftd.protocol.control import PROTOCOL_VERSION, Message, Method, Nothing, VmParams
@@ -227,6 +228,9 @@ def demo(seconds: float, rate_hz: int) -> None:
     from ftd.drill.demo import main as run_demo
 
     sys.exit(run_demo(seconds=seconds, rate_hz=rate_hz))
+
+
+main.add_command(drill)
 
 
 @main.command()

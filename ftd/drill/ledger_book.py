@@ -106,7 +106,11 @@ class Book:
         number = int(match[2] or match[5])
         if number > self.asked + (kind == "E"):
             return self._breach(BreachKind.ORDER, number, line)
-        if match[3] is not None and int(match[3], 16) != self.chain.hash_of(number):
+        if (
+            match[3] is not None
+            and self.chain.knows(number)
+            and int(match[3], 16) != self.chain.hash_of(number)
+        ):
             return self._breach(BreachKind.MISMATCH, number, line)
         if kind == "L":
             return self._read_introduction(number, line)

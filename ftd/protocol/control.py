@@ -226,12 +226,17 @@ class LinkEnds(Message, frozen=True, kw_only=True):
     there: EndpointSpec
 
 
+LOSS_SEEN: Final = "loss seen"
+"""The data plane reported it. The core hears of it as PeerLost, once this side stands still."""
+GUEST_RUNS: Final = "guest runs"
+"""vCPUs run, and output leaves."""
+
+
 class StateChange(Message, frozen=True, kw_only=True):
     """Something that happened to a copy: an event of its decision core that changed its state, or a step."""
 
     on: str
-    """The event's name, or a step: "loss seen" (the core hears of it once this side stands still), "guest
-    runs"."""
+    """The event's name, or a step: LOSS_SEEN, GUEST_RUNS."""
     before: str
     after: str
     """States of docs/STATES.md; equal for a step."""

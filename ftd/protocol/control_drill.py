@@ -24,8 +24,6 @@ class DrillViewParams(VmParams, frozen=True, kw_only=True):
     """`peer`: whose copy to look at as well. None: the host that has the standby, or is to have it."""
 
     peer: Name | None = None
-    ask_arbiter: bool = False
-    """Both hosts also read the VM's record, which takes as long as the arbiter does."""
 
 
 class CopyParams(VmParams, frozen=True, kw_only=True):
@@ -35,7 +33,7 @@ class CopyParams(VmParams, frozen=True, kw_only=True):
 
 
 class CopyViewParams(CopyParams, frozen=True, kw_only=True):
-    """See `DrillViewParams`."""
+    """`ask_arbiter`: also read the VM's record, which takes as long as the arbiter does."""
 
     ask_arbiter: bool = False
 
@@ -54,7 +52,7 @@ class CopyView(Message, frozen=True, kw_only=True):
 
 
 class DrillView(Message, frozen=True, kw_only=True):
-    """Both copies as this host sees them, and what a drill must know of this host."""
+    """Both copies as this host sees them, arbiter asked, and what a drill must know of this host."""
 
     host: Name
     daemon_pid: Count
@@ -80,11 +78,13 @@ class DrillPeerParams(VmParams, frozen=True, kw_only=True):
 _RELAYED_S: Final = 2 * limits.CONTROL_FRAME_DEADLINE_S + 2 * limits.ARBITER_TIMEOUT_MS_MAX / 1000
 
 DRILL_VIEW: Final = Method("drill_view", DrillViewParams, DrillView, _RELAYED_S)
+DRILL_THERE: Final = Method("drill_there", DrillPeerParams, CopyView, _RELAYED_S)
+"""The peer's copy, without a word about the one here: that may be stopped, and not answer for seconds."""
 DRILL_KILL_STANDBY: Final = Method("drill_kill_standby", DrillPeerParams, Nothing, _RELAYED_S)
 DRILL_PROTECT: Final = Method(
     "drill_protect", DrillPeerParams, Nothing, limits.WORKER_LONG_DEADLINE_S + limits.WORKER_READY_DEADLINE_S
 )
-DRILL_OPERATOR_METHODS: Final = (DRILL_VIEW, DRILL_KILL_STANDBY, DRILL_PROTECT)
+DRILL_OPERATOR_METHODS: Final = (DRILL_VIEW, DRILL_THERE, DRILL_KILL_STANDBY, DRILL_PROTECT)
 
 COPY_VIEW: Final = Method("copy_view", CopyViewParams, CopyView, _RELAYED_S)
 KILL_STANDBY: Final = Method("kill_standby", CopyParams, Nothing)

@@ -15,7 +15,7 @@ from ftd import disk_record
 from ftd.dataplane.core import HANDOVER_DONE, LEAVE_ACK, CycleConfig, Machine, Primary, Standby
 from ftd.dataplane.errors import DataplaneError
 from ftd.log import get_logger
-from ftd.protocol.control import EXIT_REBOOT, EXIT_REBOOT_PROTECTED, LinkEnds, WorkerSpec
+from ftd.protocol.control import EXIT_REBOOT, EXIT_REBOOT_PROTECTED, GUEST_RUNS, LinkEnds, WorkerSpec
 from ftd.protocol.refusal import FrameRefused, Refusal
 from ftd.replication import actions as act
 from ftd.replication.active import ActiveCore
@@ -26,7 +26,7 @@ from ftd.vm.microvm.boot import BootError
 from ftd.worker import faults
 from ftd.worker.claims import Claims, new_claim_id
 from ftd.worker.console import ConsoleError, listen
-from ftd.worker.history import GUEST_RUNS, History
+from ftd.worker.history import History
 from ftd.worker.network import announce_guest
 from ftd.worker.pair import Pair, link_config, link_ends
 from ftd.worker.wakefulness import Wakefulness

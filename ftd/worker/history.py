@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Final
 
 from ftd.limits import HISTORY_ENTRIES_MAX
 from ftd.protocol.control import StateChange
 from ftd.replication.states import ActiveState, StandbyState
-
-LOSS_SEEN: Final = "loss seen"
-"""The data plane reported it. The core hears of it as PeerLost, once this side stands still."""
-GUEST_RUNS: Final = "guest runs"
-"""vCPUs run and output leaves."""
 
 
 class History:

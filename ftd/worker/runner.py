@@ -14,11 +14,11 @@ from ftd.dataplane.events import Event as News
 from ftd.dataplane.events import EventKind
 from ftd.errors import ControlError, ErrorKind
 from ftd.log import get_logger
+from ftd.protocol.control import LOSS_SEEN
 from ftd.replication import actions as act
 from ftd.replication import events as ev
 from ftd.replication.actions import ErrorKind as CoreErrorKind
 from ftd.worker.copy import ActionFailed, VmCopy
-from ftd.worker.history import LOSS_SEEN
 from ftd.worker.news import REBOOT_WANTED, event_of, lost_sentence
 
 _ENDS_PAIR: Final = (
