@@ -13,6 +13,7 @@ from ftd.ctl.client import call
 from ftd.drill import report, schedule, session
 from ftd.drill.catalogue import FAULTS
 from ftd.errors import ControlError, ErrorKind
+from ftd.protocol.control_drill import DRILL_VIEW, DrillViewParams
 
 EXIT_PASSED: Final = 0
 EXIT_FAILED: Final = 1
@@ -109,6 +110,7 @@ def drill(
     confirm = partial(_confirm, yes)
     if calendar is not None:
         arguments = _arguments(socket, wish, report_path)
+        _said(partial(_known, socket, vm))
         _said(partial(schedule.install, vm, calendar, arguments, confirm=confirm))
         return
     sys.exit(_drill(socket, wish, confirm, report_path, if_here))
@@ -124,6 +126,9 @@ def _drill(
     except ControlError as error:
         click.echo(f"ftctl: {error.message}", err=not (if_here and isinstance(error, session.NotHereError)))
         return EXIT_PASSED if if_here and isinstance(error, session.NotHereError) else error.exit_code
+    except KeyboardInterrupt:  # during the drill itself a signal is no exception
+        click.echo("ftctl: interrupted; nothing was done", err=True)
+        return EXIT_INTERRUPTED
     if record is None:
         return EXIT_PASSED if wish.dry_run else EXIT_INTERRUPTED
     judged = report.judged(record)
@@ -152,6 +157,12 @@ def _said(action: Callable[[], list[str]]) -> None:
     except ControlError as error:
         click.echo(f"ftctl: {error.message}", err=True)
         sys.exit(error.exit_code)
+
+
+def _known(socket: Path, vm: str) -> list[str]:
+    """Raises ControlError for a VM that this host's ftd does not know."""
+    trio.run(call, socket, DRILL_VIEW, DrillViewParams(vm=vm))
+    return []
 
 
 def _show_faults() -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterable
-from subprocess import PIPE
 from typing import Final
 
 import trio
@@ -75,7 +74,11 @@ async def _nft(text: str, *options: str) -> None:
         raise ControlError(ErrorKind.CONFIG, message)
     with trio.move_on_after(NFT_DEADLINE_S):
         done = await trio.run_process(
-            [program, *options, "-f", "-"], stdin=text.encode(), stdout=PIPE, stderr=PIPE, check=False
+            [program, *options, "-f", "-"],
+            stdin=text.encode(),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
         )
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().replace("\n", " ")[:300]

@@ -58,8 +58,10 @@ class Answers(Part, frozen=True, kw_only=True):
     bins: list[int]
     """Answers in each stretch of `bin_s`, from `first_bin_s` on."""
     gap_begin_s: float | None = None
-    """The longest time without an answer at or after the fault."""
+    """The longest time without an answer from the fault until it was over, and shortly after."""
     gap_end_s: float | None = None
+    longest_wait_s: float | None = None
+    """The same from the fault until the observer stopped asking."""
 
 
 class Record(Part, frozen=True, kw_only=True):

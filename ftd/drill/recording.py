@@ -1,5 +1,7 @@
 """Puts what a drill, its watch and its probe have seen into one record, on one time scale. No I/O."""
 
+from typing import Final
+
 from ftd import __version__
 from ftd.drill.catalogue import Fault
 from ftd.drill.record import ANSWER_BIN_S, Answers, Change, Record, Sample, Step
@@ -7,6 +9,9 @@ from ftd.drill.run import Limits, Story
 from ftd.drill.scene import Scene
 from ftd.drill.tally import Tally, binned, longest_gap_s
 from ftd.drill.watch import Watch
+
+# After the fault was over a client may take a moment to find the guest.
+GAP_AFTER_S: Final = 1.0
 
 
 def record_of(
@@ -66,7 +71,10 @@ def _samples(watch: Watch, origin_s: float) -> list[Sample]:
 
 def _answers(story: Story, origin_s: float, probe: str, tally: Tally) -> Answers:
     bins = int((story.ended_s - story.began_s) / ANSWER_BIN_S) + 1
-    gap = longest_gap_s(tally.answer_times_s, origin_s, story.ended_s)
+    asked_until_s = story.asked_until_s or story.ended_s
+    over_s = max(story.outcome_s or asked_until_s, story.undone_s or origin_s) + GAP_AFTER_S
+    gap = longest_gap_s(tally.answer_times_s, origin_s, min(over_s, asked_until_s))
+    longest = longest_gap_s(tally.answer_times_s, origin_s, asked_until_s)
     return Answers(
         probe=probe,
         asked=tally.asked,
@@ -79,6 +87,7 @@ def _answers(story: Story, origin_s: float, probe: str, tally: Tally) -> Answers
         bins=binned(tally.answer_times_s, story.began_s, ANSWER_BIN_S, bins),
         gap_begin_s=gap[0] - origin_s if gap else None,
         gap_end_s=gap[1] - origin_s if gap else None,
+        longest_wait_s=longest[1] - longest[0] if longest else None,
     )
 
 

@@ -34,6 +34,7 @@ def summary(result: Judged) -> Iterator[str]:
         ("decision", figures.decision_ms, "ms"),
         ("activation", figures.activation_ms, "ms"),
         ("blackout", figures.blackout_ms, "ms"),
+        ("longest wait", figures.longest_wait_ms, "ms"),
         ("protected again", figures.protected_again_s, "s"),
     ):
         if value is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Final
 
+from ftd.drill.catalogue import Survivor
 from ftd.drill.record import Record
 from ftd.drill.report_timeline import Mark, timeline
 from ftd.drill.verdict import Figures, Verdict
@@ -78,7 +79,7 @@ def marks_of(record: Record) -> list[Mark]:
         moments.append((record.answers.gap_end_s, "the client has answers again"))
     if record.undone_s is not None:
         moments.append((record.undone_s, "the fault is undone"))
-    if record.protected_again_s:
+    if record.protected_again_s and record.promised is not Survivor.UNMOVED:
         moments.append((record.protected_again_s, "protected again"))
     moments.sort(key=lambda moment: moment[0])
     return [Mark(letter, at_s, text) for letter, (at_s, text) in zip(ascii_uppercase, moments, strict=False)]
@@ -116,6 +117,7 @@ def _figures(record: Record, figures: Figures) -> Iterator[str]:
         ("decision", _ms(figures.decision_ms)),
         ("activation", _ms(figures.activation_ms)),
         ("blackout at the client", _ms(figures.blackout_ms)),
+        ("longest wait in the drill", _ms(figures.longest_wait_ms)),
         ("protected again", "-" if not figures.protected_again_s else f"{figures.protected_again_s:.1f} s"),
         ("answers lost", f"{answers.lost:,} of {answers.asked:,}"),
         ("asked again", f"{answers.repeated:,}"),

@@ -154,16 +154,11 @@ def segments(samples: Iterable[Sample], changes: Iterable[Change]) -> list[tuple
     found: list[tuple[float, float, str]] = []
     for (at_s, state), (next_s, _) in pairwise(known):
         end_s = next_s if next_s - at_s <= SILENT_S else at_s
-        if found and found[-1][1] == at_s and _same(found[-1][2], state):
+        if found and found[-1][1] == at_s and found[-1][2] == state:
             found[-1] = (found[-1][0], end_s, found[-1][2])
         else:
             found.append((at_s, end_s, state))
     return [segment for segment in found if segment[1] > segment[0]]
-
-
-def _same(before: str, state: str) -> bool:
-    """The history's finer states are shown as the sample's: a probing copy is protected."""
-    return before == state
 
 
 def _states(samples: Iterable[Sample], changes: Iterable[Change], scale: Scale, y: float) -> Iterator[str]:

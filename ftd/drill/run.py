@@ -50,6 +50,8 @@ class Story:
     outcome_s: float | None = None
     undone_s: float | None = None
     protected_s: float | None = None
+    asked_until_s: float | None = None
+    """When the observer stopped asking."""
     ended_s: float = 0.0
     asked_to_protect: bool = False
     survivor: str | None = None
@@ -90,6 +92,7 @@ class Drill:
                 nursery.start_soon(self.watch.run)
                 nursery.start_soon(self._probe.run)
                 await self._play()
+                self.story.asked_until_s = now_s()
                 await self._probe.finish()
                 self.story.active_at_end = self.watch.runners()
                 nursery.cancel_scope.cancel()
@@ -118,6 +121,8 @@ class Drill:
             raise DrillFailed(f"a promise was broken before the fault: {self._probe.tally.breaches[0]}")
 
     async def _inflict(self) -> None:
+        if not self._is_protected():
+            raise DrillFailed("the guest was not protected any more when the fault was due; nothing was done")
         self._lock.note(self._strike.undo)
         self.story.struck_s = now_s()
         self._tell(self._strike.plan)

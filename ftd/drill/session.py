@@ -61,6 +61,7 @@ async def run(
         probe = probes.make(wish.probe, preflight.consoles(scene) if wish.probe == "console" else ())
         confirm(f"VM {wish.vm}: {strike.plan}")
         await probe.begin()
+        _unchanged(scene, await _view(call, wish.vm))
         limits = _limits(wish, view)
         drill = Drill(scene, fault, strike, probe, limits, lock, say)
         finished = await _until_interrupted(drill)
@@ -105,13 +106,26 @@ async def _ready(scene: Scene, fault: Fault, vm: str) -> Strike:
     try:
         preflight.check(vm, scene.view)
     except ControlError as error:
-        if scene.view.here.status is None or scene.view.here.status.role != "active":
+        status = scene.view.here.status
+        if not scene.view.here.silence and (status is None or status.role != "active"):
             raise NotHereError(error.kind, error.message) from error
         raise
     strike = strikes.make(fault.name, scene)
     await strike.check()
     await preflight.check_epochs(scene)
     return strike
+
+
+def _unchanged(scene: Scene, now: DrillView) -> None:
+    """An operator may have thought for long before he confirmed. Raises ControlError."""
+    preflight.check(scene.vm, now)
+    before, status = scene.here, now.here.status
+    assert status is not None, "checked"
+    if (before.pid, before.generation, before.link) != (status.pid, status.generation, status.link):
+        message = (
+            f"VM {scene.vm} was moved or protected anew meanwhile: nothing was done, start the drill again"
+        )
+        raise ControlError(ErrorKind.WRONG_STATE, message)
 
 
 def _limits(wish: Wish, view: DrillView) -> Limits:
@@ -148,7 +162,7 @@ def _describe(
 
 async def _until_interrupted(drill: Drill) -> bool:
     """False: a signal came. Not KeyboardInterrupt, which could strike amid the undoing."""
-    finished = False
+    finished, refusals = False, list[ControlError]()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
 
@@ -157,9 +171,14 @@ async def _until_interrupted(drill: Drill) -> bool:
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(watch)
-            await drill.run()
-            finished = True
+            try:
+                await drill.run()
+                finished = True
+            except ControlError as error:
+                refusals.append(error)  # out of the nursery it would come wrapped in a group
             nursery.cancel_scope.cancel()
+    for refusal in refusals:
+        raise refusal
     return finished
 
 

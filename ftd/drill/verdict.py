@@ -23,7 +23,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     activation_ms: float | None
     """From there until the guest ran."""
     blackout_ms: float | None
-    """The longest time without an answer at the observer, at or after the fault."""
+    """The longest time without an answer at the observer, from the fault until it was over."""
+    longest_wait_ms: float | None
+    """The same until the drill ended: what protecting again costs shows here."""
     protected_again_s: float | None
 
 
@@ -51,12 +53,14 @@ def figures_of(record: Record) -> Figures:
     won = _first(own, "ClaimWon", after_s=noticed)
     runs = _first(own, GUEST_RUNS, after_s=won)
     begin_s, end_s = record.answers.gap_begin_s, record.answers.gap_end_s
+    longest_s = record.answers.longest_wait_s
     return Figures(
         detection_ms=None if noticed is None else noticed * _MS_PER_S,
         decision_ms=_between(noticed, won),
         activation_ms=_between(won, runs),
         blackout_ms=None if begin_s is None or end_s is None else (end_s - begin_s) * _MS_PER_S,
-        protected_again_s=record.protected_again_s,
+        longest_wait_ms=None if longest_s is None else longest_s * _MS_PER_S,
+        protected_again_s=None if record.promised is Survivor.UNMOVED else record.protected_again_s,
     )
 
 
@@ -113,10 +117,11 @@ def _generation(record: Record) -> Check:
 
 def _blackout(record: Record, figures: Figures) -> Check:
     what = f"the observer waits for {record.blackout_max_ms:,} ms at most"
-    if figures.blackout_ms is None:
+    if figures.longest_wait_ms is None:
         return Check(what, "it had no answer before the fault", False)
-    kept = figures.blackout_ms <= record.blackout_max_ms
-    return Check(what, f"{figures.blackout_ms:,.0f} ms", kept)
+    return Check(
+        what, f"{figures.longest_wait_ms:,.0f} ms", figures.longest_wait_ms <= record.blackout_max_ms
+    )
 
 
 def _protection(record: Record) -> Check:
