@@ -270,6 +270,10 @@ class LocalPair:
         """`ftctl enter`: returns when the guest is protected."""
         await (host or self.alpha).call(operator.ENTER, VmParams(vm=self.guest.name))
 
+    async def leave(self, host: LocalHost) -> None:
+        """`ftctl leave`."""
+        await host.call(operator.LEAVE, VmParams(vm=self.guest.name))
+
     async def switchover(self, host: LocalHost) -> None:
         """`ftctl switchover` on the host that runs the guest, which is protected first if it is not."""
         await host.call(operator.SWITCHOVER, VmParams(vm=self.guest.name))
