@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "check.h"
+#include "disk.h"
 #include "frame.h"
 #include "heartbeat.h"
 #include "standby_model.h"
@@ -68,6 +70,28 @@ static uint32_t choose_pages(struct random *random, uint64_t *list)
 	return count;
 }
 
+/* Valid records, as many as fit. */
+static uint32_t write_log(struct random *random, uint8_t *log)
+{
+	uint32_t length = 0;
+
+	for (uint32_t records = random_below(random, 6); records; records--) {
+		enum model_record kind = (enum model_record)(WRITE + random_below(random, FLUSH));
+		uint32_t bytes = kind == FLUSH ? 0 : 1 + random_below(random, random_one_in(random, 4) ? 2000 : 40);
+		uint32_t padded = kind == WRITE ? (bytes + 7) / 8 * 8 : 0;
+		uint64_t offset = kind == FLUSH ? 0 : random_below(random, MODEL_DISK_BYTES - bytes + 1);
+
+		if (length + 16 + padded > MODEL_EXTRA_MAX)
+			break;
+		model_set_field(log + length, 0, offset, 8);
+		model_set_field(log + length, 8, bytes, 4);
+		model_set_field(log + length, 12, kind, 4);
+		memset(log + length + 16, (int)random_u64(random), padded);
+		length += 16 + padded;
+	}
+	return length;
+}
+
 static void seal_frame(uint8_t *frame)
 {
 	model_set_field(frame, AT_BODY_CRC, ftd_crc32c(0, frame + HEADER_BYTES, model_body_len(frame)), 4);
@@ -81,6 +105,7 @@ static void add_frame(struct script *script, struct random *random, enum model_t
 	uint64_t list[MODEL_EPOCH_PAGES_MAX];
 	uint32_t count = has_pages ? choose_pages(random, list) : 0, raw = 0;
 	uint32_t state_len = type == EPOCH ? random_below(random, random_one_in(random, 50) ? 20000 : 60) : 0;
+	uint32_t extra_len = 0;
 
 	memset(frame, 0, HEADER_BYTES);
 	for (uint32_t i = 0; i < state_len; i++)
@@ -90,8 +115,10 @@ static void add_frame(struct script *script, struct random *random, enum model_t
 		if (!(list[i] >> 52))
 			memset(body + state_len + 8 * count + raw++ * MODEL_PAGE_BYTES, (int)random_u64(random),
 			       MODEL_PAGE_BYTES);
+	if ((type == EPOCH && random_one_in(random, 2)) || type == DISK)
+		extra_len = write_log(random, body + state_len + 8 * count + raw * MODEL_PAGE_BYTES);
 	memcpy(frame, "FTD1", 4);
-	model_set_field(frame, AT_VERSION, 1, 2);
+	model_set_field(frame, AT_VERSION, 2, 2);
 	model_set_field(frame, AT_TYPE, type, 2);
 	memcpy(frame + AT_VM, vm_id, sizeof(vm_id));
 	model_set_field(frame, AT_GENERATION, MODEL_GENERATION, 8);
@@ -99,6 +126,7 @@ static void add_frame(struct script *script, struct random *random, enum model_t
 	model_set_field(frame, AT_STATE_LEN, state_len, 4);
 	model_set_field(frame, AT_PAGE_COUNT, count, 4);
 	model_set_field(frame, AT_PAGES_LEN, raw * MODEL_PAGE_BYTES, 4);
+	model_set_field(frame, AT_EXTRA_LEN, extra_len, 4);
 	model_set_field(frame, AT_STAMP, random_u64(random), 8);
 	seal_frame(frame);
 	script->starts[++script->frames] = (size_t)(body - script->bytes) + model_body_len(frame);
@@ -111,7 +139,7 @@ static void write_script(struct script *script, struct random *random)
 	script->frames = 0;
 	script->starts[0] = 0;
 	while (syncs--)
-		add_frame(script, random, SYNC, 0);
+		add_frame(script, random, random_one_in(random, 3) ? DISK : SYNC, 0);
 	for (uint64_t epoch = 1; epoch <= epochs; epoch++) {
 		for (uint32_t part = 1; part < MODEL_PARTS_MAX && random_one_in(random, 4); part++)
 			add_frame(script, random, PART, epoch);
@@ -184,6 +212,19 @@ static void change_list(struct random *random, uint8_t *frame)
 				entries[random_below(random, ARRAY_SIZE(entries))], 8);
 }
 
+static void change_log(struct random *random, uint8_t *frame)
+{
+	uint32_t extra_len = (uint32_t)model_field(frame, AT_EXTRA_LEN, 4);
+	uint8_t *log = frame + HEADER_BYTES + model_body_len(frame) - extra_len;
+	const uint64_t values[] = { 0, 1, 4, 5, 255, MODEL_DISK_BYTES, MODEL_DISK_BYTES + 1, UINT32_MAX, UINT64_MAX,
+				    random_below(random, MODEL_DISK_BYTES) };
+
+	/* The first record's head mostly: there the fields are. */
+	if (extra_len >= 16)
+		model_set_field(log, (enum model_field)(4 * random_below(random, random_one_in(random, 4) ? extra_len / 4 : 4)),
+				values[random_below(random, ARRAY_SIZE(values))], 4);
+}
+
 /* Makes checksums right again, or one of them, or none: so that every check behind them is reached. */
 static void reseal(struct random *random, uint8_t *frame, size_t length)
 {
@@ -202,7 +243,7 @@ static void put_mutated(struct stream *stream, struct script *script, uint32_t i
 	size_t length = length_of(script, index);
 	uint8_t garbage[HEADER_BYTES];
 
-	switch (random_below(random, 12)) {
+	switch (random_below(random, 13)) {
 	case 0:	/* cut */
 		put(stream, frame_of(script, index), random_below(random, (uint32_t)length));
 		return;
@@ -241,6 +282,10 @@ static void put_mutated(struct stream *stream, struct script *script, uint32_t i
 	case 8:
 		put_frame(stream, script, index);
 		change_list(random, frame);
+		break;
+	case 9:
+		put_frame(stream, script, index);
+		change_log(random, frame);
 		break;
 	default:
 		put_frame(stream, script, index);
@@ -366,6 +411,7 @@ static void check_committed(const struct standby_model *model, struct ftd_vm *vm
 {
 	uint64_t state_len;
 	const void *state = ftd_standby_state(standby, &state_len);
+	uint8_t disk[MODEL_DISK_BYTES];
 
 	CHECK(ftd_standby_epoch(standby) == model->epoch, "epoch %" PRIu64 " is committed, not %" PRIu64,
 	      ftd_standby_epoch(standby), model->epoch);
@@ -373,6 +419,8 @@ static void check_committed(const struct standby_model *model, struct ftd_vm *vm
 	      "the state of epoch %" PRIu64, model->epoch);
 	CHECK(model->image_undefined || memcmp(vm->memory, model->image, sizeof(model->image)) == 0,
 	      "the memory of epoch %" PRIu64, model->epoch);
+	CHECK(pread(vm->disk->fd, disk, sizeof(disk), 0) == sizeof(disk) && memcmp(disk, model->disk, sizeof(disk)) == 0,
+	      "the disk of epoch %" PRIu64, model->epoch);
 }
 
 static void reset(struct ftd_vm *vm)
@@ -382,6 +430,7 @@ static void reset(struct ftd_vm *vm)
 	while (events_take(&vm->events, &ignored))
 		;
 	memset(vm->memory, 0, vm->memory_bytes);
+	CHECK(ftruncate(vm->disk->fd, 0) == 0 && ftruncate(vm->disk->fd, MODEL_DISK_BYTES) == 0, "the disk is emptied");
 	memset(vm->counters->refused, 0, sizeof(vm->counters->refused));
 }
 
@@ -390,7 +439,7 @@ static void run_connection(struct ftd_vm *vm, const struct stream *stream, const
 {
 	ftd_link_config link = { .generation = MODEL_GENERATION, .heartbeat_interval_ms = 1000,
 				 .heartbeat_timeout_ms = 100000, .epoch_pages_max = MODEL_EPOCH_PAGES_MAX,
-				 .parts_max = MODEL_PARTS_MAX };
+				 .parts_max = MODEL_PARTS_MAX, .epoch_disk_bytes = MODEL_EXTRA_MAX };
 	int data[2], heartbeat[2];
 	ftd_standby *standby;
 	ftd_event event;
@@ -426,7 +475,7 @@ static void print_tally(const uint64_t *ends, const uint64_t *refusals)
 {
 	printf("closed %" PRIu64 " leave %" PRIu64 " handover %" PRIu64, ends[ENDS_CLOSED], ends[ENDS_WITH_LEAVE],
 	       ends[ENDS_WITH_HANDOVER]);
-	for (uint32_t i = MAGIC; i <= STATE; i++)
+	for (uint32_t i = MAGIC; i <= DISK_WRITES; i++)
 		printf(" %u:%" PRIu64, i, refusals[i]);
 	putchar('\n');
 }
@@ -442,13 +491,15 @@ int main(int argc, char **argv)
 {
 	uint64_t seed = argument_or(argc, argv, 1, 1), connections = argument_or(argc, argv, 2, 1000);
 	uint64_t first = argument_or(argc, argv, 3, 0);	/* to reproduce one connection: its number, and 1 connection */
-	uint64_t ends[4] = { 0 }, refusals[STATE + 1] = { 0 };
+	uint64_t ends[4] = { 0 }, refusals[DISK_WRITES + 1] = { 0 };
+	struct disk disk = { .fd = memfd_create("disk", MFD_CLOEXEC), .bytes = MODEL_DISK_BYTES };
 	struct ftd_vm *vm = stub_machine_make(MODEL_PAGES * MODEL_PAGE_BYTES);
 	struct script *script = malloc(sizeof(*script));
 	struct stream *stream = malloc(sizeof(*stream));
 	struct standby_model *model = malloc(sizeof(*model));
 
-	CHECK(script && stream && model, "no memory");
+	CHECK(script && stream && model && disk.fd >= 0, "no memory");
+	vm->disk = &disk;
 	for (uint64_t i = first; i < first + connections; i++) {
 		struct random random = { seed << 32 ^ i };
 
@@ -463,6 +514,7 @@ int main(int argc, char **argv)
 		run_connection(vm, stream, model, random_one_in(&random, 16));
 	}
 	print_tally(ends, refusals);
+	close(disk.fd);
 	stub_machine_free(vm);
 	free(script);
 	free(stream);

@@ -43,7 +43,11 @@ class Program:
     seconds: int = 60
 
 
-_STANDBY: Final = ("standby.c", "frame.c", "crc32c.c", "heartbeat.c", "events.c", "base.c", "threads.c")
+_FRAME: Final = ("frame.c", "crc32c.c", "disk_log.c")
+_STANDBY: Final = (
+    *("standby.c", "standby_disk.c", "disk_file.c", "heartbeat.c", "events.c", "base.c", "threads.c"),
+    *_FRAME,
+)
 _ARENAS: Final = ("reserve_pages", "release_pages")
 
 PROGRAMS: Final = {
@@ -80,13 +84,13 @@ PROGRAMS: Final = {
     "fuzz_acks": Program(
         ("fuzz_acks.c", "stub_machine.c", "stub_primary.c"),
         (
-            *("primary.c", "frame.c", "crc32c.c", "heartbeat.c", "events.c", "base.c", "threads.c"),
-            *("fault.c", "output.c", "hotset.c", "placement.c"),
+            *("primary.c", "heartbeat.c", "events.c", "base.c", "threads.c"),
+            *(*_FRAME, "fault.c", "output.c", "hotset.c", "placement.c"),
         ),
     ),
     "fuzz_heartbeat": Program(
         ("fuzz_heartbeat.c", "stub_machine.c"),  # which includes heartbeat.c
-        ("frame.c", "crc32c.c", "events.c", "base.c", "threads.c", "output.c"),
+        (*_FRAME, "events.c", "base.c", "threads.c", "output.c"),
     ),
 }
 

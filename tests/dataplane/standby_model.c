@@ -44,9 +44,9 @@ static enum model_refusal judge_identity(const struct standby_model *model, cons
 		return MAGIC;
 	if (u32(frame, AT_HEADER_CRC) != ftd_crc32c(0, frame, AT_HEADER_CRC))
 		return HEADER_CRC;
-	if (model_field(frame, AT_VERSION, 2) != 1)
+	if (model_field(frame, AT_VERSION, 2) != 2)
 		return VERSION;
-	if (type != SYNC && type != EPOCH && type != PART && type != LEAVE && type != HANDOVER)
+	if (type != SYNC && type != EPOCH && type != PART && type != LEAVE && type != HANDOVER && type != DISK)
 		return TYPE;
 	if (memcmp(frame + AT_VM, model->vm_id, 16) != 0)
 		return VM;
@@ -61,11 +61,12 @@ static enum model_refusal judge_lengths(const struct standby_model *model, const
 {
 	uint32_t type = (uint32_t)model_field(frame, AT_TYPE, 2), state_len = u32(frame, AT_STATE_LEN);
 	uint32_t count = u32(frame, AT_PAGE_COUNT), pages_len = u32(frame, AT_PAGES_LEN);
+	uint32_t extra_len = u32(frame, AT_EXTRA_LEN);
 
-	if ((state_len && type != EPOCH) || ((count || pages_len) && (type == LEAVE || type == HANDOVER)) ||
-	    u32(frame, AT_EXTRA_LEN))
+	if ((state_len && type != EPOCH) || ((count || pages_len) && (type == LEAVE || type == HANDOVER || type == DISK)) ||
+	    (extra_len && type != EPOCH && type != DISK))
 		return LENGTH;
-	if (state_len > MODEL_STATE_MAX || count > MODEL_EPOCH_PAGES_MAX ||
+	if (state_len > MODEL_STATE_MAX || count > MODEL_EPOCH_PAGES_MAX || extra_len > MODEL_EXTRA_MAX ||
 	    (type == PART && model->parts_received + 1 >= MODEL_PARTS_MAX))
 		return OVERSIZE;
 	if (pages_len % MODEL_PAGE_BYTES || pages_len / MODEL_PAGE_BYTES > count)
@@ -83,7 +84,7 @@ static enum model_refusal judge_number(const struct standby_model *model, const 
 			return DUPLICATE;
 		return epoch == model->epoch + 1 ? NOT_REFUSED : EPOCH_NUMBER;
 	}
-	if (type == SYNC)
+	if (type == SYNC || type == DISK)
 		return epoch == 0 && model->epoch == 0 && !model->parts_received ? NOT_REFUSED : EPOCH_NUMBER;
 	return epoch == model->epoch && !model->parts_received ? NOT_REFUSED : EPOCH_NUMBER;
 }
@@ -109,6 +110,40 @@ static enum model_refusal judge_list(const uint8_t *frame, const uint8_t *list)
 	return raw * MODEL_PAGE_BYTES == u32(frame, AT_PAGES_LEN) ? NOT_REFUSED : PAGES_LEN;
 }
 
+static const uint8_t *log_of(const uint8_t *frame)
+{
+	return frame + HEADER_BYTES + model_body_len(frame) - u32(frame, AT_EXTRA_LEN);
+}
+
+/* Judges every record, or, with a disk, applies every one. */
+static enum model_refusal go_through_log(const uint8_t *log, uint32_t length, uint8_t *disk)
+{
+	uint32_t at = 0;
+
+	while (at < length) {
+		uint64_t offset, bytes;
+		uint32_t kind;
+
+		if (length - at < 16)
+			return DISK_WRITES;
+		offset = model_field(log + at, 0, 8);
+		bytes = model_field(log + at, 8, 4);
+		kind = (uint32_t)model_field(log + at, 12, 4);
+		at += 16;
+		if (kind < WRITE || kind > FLUSH || (kind == FLUSH) != (bytes == 0) || (kind == FLUSH && offset) ||
+		    offset > MODEL_DISK_BYTES || bytes > MODEL_DISK_BYTES - offset ||
+		    (kind == WRITE && (bytes + 7) / 8 * 8 > length - at))
+			return DISK_WRITES;
+		if (disk && kind == WRITE)
+			memcpy(disk + offset, log + at, bytes);
+		else if (disk && bytes)
+			memset(disk + offset, 0, bytes);
+		if (kind == WRITE)
+			at += (uint32_t)(bytes + 7) / 8 * 8;
+	}
+	return NOT_REFUSED;
+}
+
 static void apply(struct standby_model *model, const uint8_t *frame)
 {
 	const uint8_t *list = frame + HEADER_BYTES + u32(frame, AT_STATE_LEN);
@@ -131,6 +166,7 @@ static void complete(struct standby_model *model, const uint8_t *frame)
 {
 	for (uint32_t i = 0; i < model->parts_received; i++)
 		apply(model, model->parts[i]);
+	go_through_log(log_of(frame), u32(frame, AT_EXTRA_LEN), model->disk);
 	model->parts_received = 0;
 	model->epoch++;
 	if (model->epoch < MODEL_EPOCHS_MAX)
@@ -183,11 +219,29 @@ static bool take_epoch(struct standby_model *model, const uint8_t *frame, size_t
 		refuse(model, BODY_CRC);
 		return false;
 	}
-	if (refuse(model, judge_list(frame, body + u32(frame, AT_STATE_LEN))))
+	if (refuse(model, judge_list(frame, body + u32(frame, AT_STATE_LEN))) ||
+	    refuse(model, go_through_log(log_of(frame), u32(frame, AT_EXTRA_LEN), NULL)))
 		return false;
 	model->parts[model->parts_received++] = frame;
 	if (model_field(frame, AT_TYPE, 2) == EPOCH)
 		complete(model, frame);
+	return true;
+}
+
+static bool take_disk(struct standby_model *model, const uint8_t *frame, size_t length)
+{
+	uint32_t extra_len = u32(frame, AT_EXTRA_LEN);
+
+	model->needed = HEADER_BYTES + extra_len;
+	if (length < model->needed)
+		return false;
+	if (ftd_crc32c(0, frame + HEADER_BYTES, extra_len) != u32(frame, AT_BODY_CRC)) {
+		refuse(model, BODY_CRC);
+		return false;
+	}
+	if (refuse(model, go_through_log(log_of(frame), extra_len, NULL)))
+		return false;
+	go_through_log(log_of(frame), extra_len, model->disk);
 	return true;
 }
 
@@ -209,6 +263,8 @@ static bool take_frame(struct standby_model *model, const uint8_t *frame, size_t
 	switch (model_field(frame, AT_TYPE, 2)) {
 	case SYNC:
 		return take_sync(model, frame, length);
+	case DISK:
+		return take_disk(model, frame, length);
 	case LEAVE:
 		model->end = ENDS_WITH_LEAVE;
 		return false;

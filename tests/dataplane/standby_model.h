@@ -18,12 +18,16 @@
 #define MODEL_STATE_MAX (1u << 20)
 #define MODEL_GENERATION 7u
 #define MODEL_EPOCHS_MAX 64u
+#define MODEL_DISK_BYTES 8192u
+#define MODEL_EXTRA_MAX 3000u
 
 enum { HEADER_BYTES = 80 };
-enum model_type { SYNC = 4, EPOCH = 5, PART = 6, LEAVE = 9, HANDOVER = 11 };
+enum model_type { SYNC = 4, EPOCH = 5, PART = 6, LEAVE = 9, HANDOVER = 11, DISK = 13 };
+enum model_record { WRITE = 1, DISCARD = 2, ZEROES = 3, FLUSH = 4 };
 enum model_refusal {
 	NOT_REFUSED, MAGIC, HEADER_CRC, VERSION, TYPE, VM, GENERATION, FLAGS, RESERVED, LENGTH, PAGES_LEN, EPOCH_NUMBER,
 	BODY_CRC, GFN, ENCODING, TOKEN, HELLO, OVERSIZE, DUPLICATE, STATE,
+	DISK_WRITES,
 };
 
 /* Where the fields of a header stand. */
@@ -38,6 +42,7 @@ enum model_end { ENDS_CLOSED, ENDS_REFUSED, ENDS_WITH_LEAVE, ENDS_WITH_HANDOVER 
 struct standby_model {
 	uint8_t vm_id[16];
 	uint8_t image[MODEL_PAGES][MODEL_PAGE_BYTES];
+	uint8_t disk[MODEL_DISK_BYTES];
 	uint64_t epoch;			/* newest complete one */
 	uint64_t stamps[MODEL_EPOCHS_MAX];	/* by epoch: what its acknowledgement echoes */
 	const uint8_t *state;

@@ -32,8 +32,9 @@ def keys() -> list[str]:
         "guest": config_schema.GuestSection,
         "console": config_schema.ConsoleSection,
         "net": config_schema.NetSection,
+        "disk": config_schema.DiskSection,
     }
-    sections = {"host", "peers", "arbiter", "log", "guest", "console", "net"}
+    sections = {"host", "peers", "arbiter", "log", "guest", "console", "net", "disk"}
     found = [field.name for kind in plain for field in msgspec.structs.fields(kind)]
     found = ["[replication]" if name == "replication" else name for name in found if name not in sections]
     return found + [
