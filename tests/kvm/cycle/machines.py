@@ -97,11 +97,15 @@ class Joined:
 
     def protect(self) -> None:
         """Starts the pair; returns when epoch 1 was acknowledged."""
+        self.start()
+        self.expect(self.active, EventKind.PROTECTED)
+
+    def start(self) -> None:
+        """Starts the pair."""
         data, far_data = connected()
         heartbeat, far_heartbeat = connected()
         self.standby = self.waiting.start_standby(self.setup.link(far_data, far_heartbeat))
         self.primary = self.active.start_primary(self.setup.link(data, heartbeat), self.setup.cycle())
-        self.expect(self.active, EventKind.PROTECTED)
 
     def expect(self, machine: Machine, kind: EventKind) -> Event:
         """The first event of a kind; others are kept."""
