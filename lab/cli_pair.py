@@ -10,7 +10,7 @@ import trio
 from lab.cli_variant import build, variant_options
 from lab.errors import LabError
 from lab.pair import shell as terminal
-from lab.pair.configuration import LEDGER, Configuration
+from lab.pair.configuration import Configuration, ledger
 from lab.pair.network import HOSTS
 from lab.pair.pair import Pair, PairSpec, prepared
 from lab.pair.prompt import Prompt
@@ -50,7 +50,7 @@ def pair(
         raise LabError("--file says where the file is to be inside: HERE:INSIDE")
     spec = PairSpec(
         modules=build(release, debug, mutant, upto),
-        configuration=Configuration({"ledger": LEDGER, **{path.stem: path.read_text() for path in vms}}),
+        configuration=Configuration({"ledger": ledger(), **{path.stem: path.read_text() for path in vms}}),
         cpus=cpus,
         memory_mib=memory_mib,
         state_disk_mib=disk_mib,

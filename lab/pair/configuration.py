@@ -13,8 +13,16 @@ HOST_FILE: Final = "etc/ftd/ftd.toml"
 
 
 LEDGER_PORT: Final = 7000
-LEDGER: Final = f"""name = "ledger"
+
+
+def ledger(*, heartbeat_timeout_ms: int = 1000, reprotect: bool = True) -> str:
+    """VM file of a bare guest that answers on the console, at whichever host runs it.
+
+    For processors that are emulated and share this machine's with those of the other host.
+    """
+    return f"""name = "ledger"
 memory_mib = 64
+reprotect = {str(reprotect).lower()}
 
 [guest]
 image = "ledger"
@@ -22,13 +30,11 @@ image = "ledger"
 [console]
 listen = "tcp:0.0.0.0:{LEDGER_PORT}"
 
-# For processors that are emulated, and share this machine's with those of the other host.
 [replication]
 checkpoint_rate_hz = 50
 heartbeat_interval_ms = 100
-heartbeat_timeout_ms = 1000
+heartbeat_timeout_ms = {heartbeat_timeout_ms}
 """
-"""A bare guest that answers on the console, at whichever host runs it."""
 
 
 @dataclass(frozen=True)

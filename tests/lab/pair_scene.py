@@ -27,8 +27,8 @@ DEADLINE_S: Final = 120.0
 POLL_S: Final = 0.1
 OBSERVE_INTERVAL_S: Final = 0.3
 REQUESTS_PER_SECOND: Final = 20.0
-SILENCE_TIMEOUT_S: Final = 1.0
-INTRODUCTION_TIMEOUT_S: Final = 3.0
+SILENCE_TIMEOUT_S: Final = 3.0
+INTRODUCTION_TIMEOUT_S: Final = 10.0
 # States in which a copy lets its guest be seen without asking anybody: `protected` needs acknowledgements.
 FREE: Final = frozenset({"idle", "syncing", "simplex"})
 END_WORKERS: Final = "pkill -9 -f ftd.worker; while pgrep -f ftd.worker >/dev/null; do sleep 0.05; done"
