@@ -126,7 +126,10 @@ def _drill(
     except ControlError as error:
         click.echo(f"ftctl: {error.message}", err=not (if_here and isinstance(error, session.NotHereError)))
         return EXIT_PASSED if if_here and isinstance(error, session.NotHereError) else error.exit_code
-    except KeyboardInterrupt:  # during the drill itself a signal is no exception
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        # During the drill itself a signal is no exception.
+        if isinstance(error, BaseExceptionGroup) and error.split(KeyboardInterrupt)[1] is not None:
+            raise
         click.echo("ftctl: interrupted; nothing was done", err=True)
         return EXIT_INTERRUPTED
     if record is None:

@@ -87,6 +87,7 @@ class Drill:
 
     async def run(self) -> None:
         """Fills `story`. Raises ControlError when the fault could not be inflicted, or not be undone."""
+        refusals = []
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.watch.run)
@@ -97,7 +98,9 @@ class Drill:
                 self.story.active_at_end = self.watch.runners()
                 nursery.cancel_scope.cancel()
         except* ControlError as group:
-            raise _first(group) from group
+            refusals.append(_first(group))  # raised from here it would be in a group again
+        for refusal in refusals:
+            raise refusal
         self.story.ended_s = now_s()
 
     async def _play(self) -> None:

@@ -9,7 +9,6 @@ from time import monotonic
 
 import pytest
 
-from ftd.drill import processes
 from ftd.drill.lock import Undo, drill_lock
 from ftd.drill.processes import ProcessId, identify, lives, send
 from ftd.errors import ControlError, ErrorKind
@@ -112,7 +111,7 @@ def test_a_dead_process_is_not_signalled(process: subprocess.Popen[bytes]) -> No
 
 def test_a_name_may_hold_anything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stat = "7 (a) Z (b) T " + " ".join(str(number) for number in range(4, 24))
-    monkeypatch.setattr(processes.Path, "read_text", lambda self: stat)
+    monkeypatch.setattr(Path, "read_text", lambda self: stat)
     found = identify(7)
     assert found == ProcessId(7, 22)
     assert lives(ProcessId(7, 22))

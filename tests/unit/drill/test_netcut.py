@@ -64,6 +64,6 @@ def test_nft_takes_the_rules(rules: str) -> None:
 
 
 async def test_without_nft_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(netcut.shutil, "which", lambda name, path: None)
+    monkeypatch.setattr("shutil.which", lambda name, path: None)
     with pytest.raises(ControlError, match="install the package nftables"):
         await netcut.check("")

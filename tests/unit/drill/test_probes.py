@@ -56,7 +56,7 @@ async def test_an_echo_that_keeps_everything() -> None:
 def lying(change: Callable[[bytes], bytes]) -> Serve:
     async def serve(stream: trio.SocketStream) -> None:
         async for data in stream:
-            await stream.send_all(change(data))
+            await stream.send_all(change(bytes(data)))
 
     return serve
 
