@@ -9,6 +9,7 @@ import trio
 
 from ftd import __version__, arbiter, config, daemon, log, specs
 from ftd.arbiter.contract import ArbiterUnreachable
+from ftd.arbiter.fencing.agent import FenceFailed, run_agent
 from ftd.errors import ControlError, ErrorKind
 
 
@@ -24,7 +25,8 @@ from ftd.errors import ControlError, ErrorKind
 @click.option(
     "--check",
     is_flag=True,
-    help="Check the configuration and exit: 0 if ftd could use it, 1 if etcd does not answer, 2 if not.",
+    help="Check the configuration and exit: 0 if ftd could use it, 1 if etcd or a fence device does not "
+    "answer, 2 if not.",
 )
 @click.version_option(__version__, prog_name="ftd")
 def main(config_path: Path, check: bool) -> None:
@@ -42,6 +44,7 @@ def main(config_path: Path, check: bool) -> None:
             )
             if loaded.arbiter.kind == "etcd":
                 trio.run(_ask_arbiter, loaded)
+            trio.run(_ask_fences, loaded)
             return
         log.configure(loaded.log.level, loaded.log.format, host=loaded.host.name)
         trio.run(daemon.run_until_signal, loaded)
@@ -58,6 +61,15 @@ async def _ask_arbiter(loaded: config.Config) -> None:
     except ArbiterUnreachable as error:
         message = f"{loaded.path}: the arbiter does not answer: {error.reason}"
         raise ControlError(ErrorKind.ARBITER, message) from error
+
+
+async def _ask_fences(loaded: config.Config) -> None:
+    for host, device in loaded.fences.items():
+        try:
+            await run_agent(device, "monitor")
+        except FenceFailed as error:
+            message = f"{loaded.path}: peers.{host}.fence: {error}"
+            raise ControlError(ErrorKind.REFUSED, message) from error
 
 
 def _first(group: BaseExceptionGroup[ControlError]) -> ControlError:

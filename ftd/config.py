@@ -9,6 +9,7 @@ from typing import Final
 from msgspec.structs import asdict, fields, replace
 
 from ftd import config_net, limits
+from ftd.config_fencing import check_no_arbiter, fences
 from ftd.config_linux import LinuxGuest, linux_guest, sha256_of
 from ftd.config_reader import read_toml
 from ftd.config_schema import (
@@ -22,7 +23,7 @@ from ftd.config_schema import (
     VmFile,
 )
 from ftd.errors import ConfigError
-from ftd.protocol.control import NetSpec, Tracker
+from ftd.protocol.control import FenceSpec, NetSpec, Tracker
 
 GUEST_IMAGES: Final = Path(__file__).parent / "vm/microvm/guests"
 ARBITER_FILES: Final = ("ca_file", "cert_file", "key_file")
@@ -107,6 +108,8 @@ class Config:
     host: HostSection
     control_listen: Address
     peers: dict[str, Address]
+    fences: dict[str, FenceSpec]
+    """By host: what turns it off, where that is configured."""
     arbiter: ArbiterSection
     arbiter_endpoints: tuple[Address, ...]
     log: LogSection
@@ -142,6 +145,11 @@ class Config:
         return Path(self.host.state_dir) / "maintenance"
 
     @property
+    def fencing_dir(self) -> Path:
+        """Proofs that hosts were off, and generations where there is no arbiter."""
+        return Path(self.host.state_dir) / "fencing"
+
+    @property
     def arbiter_directory(self) -> Path:
         """Where the local arbiter keeps its generations."""
         return Path(self.arbiter.directory.replace("{state_dir}", self.host.state_dir))
@@ -156,6 +164,7 @@ def load(path: Path) -> Config:
         host=file.host,
         control_listen=_address(path, "host.control_listen", file.host.control_listen),
         peers={name: _peer_address(path, name, peer) for name, peer in file.peers.items()},
+        fences=fences(path, file),
         arbiter=file.arbiter,
         arbiter_endpoints=_arbiter_endpoints(path, file.arbiter),
         log=file.log,
@@ -268,6 +277,7 @@ def _disk(path: Path, disk: DiskSection, host: HostSection) -> Path:
 def _check_host(path: Path, file: HostFile) -> None:
     _check_replication(path, file.replication)
     _check_arbiter(path, file.arbiter)
+    check_no_arbiter(path, file)
     if file.host.name in file.peers:
         raise ConfigError(f"{path}: peers.{file.host.name}: a host cannot be its own peer")
     try:
@@ -283,7 +293,12 @@ def _check_host(path: Path, file: HostFile) -> None:
 
 def _check_arbiter(path: Path, arbiter: ArbiterSection) -> None:
     # A key that has no effect would leave an operator with another arbiter than he believes to have.
-    unused = {"local": set(ARBITER_FILES) | {"endpoints", "prefix", "timeout_ms"}, "etcd": {"directory"}}
+    of_etcd = {*ARBITER_FILES, "endpoints", "prefix", "timeout_ms"}
+    unused = {
+        "local": of_etcd | {"unattended_failover"},
+        "etcd": {"directory", "unattended_failover"},
+        "none": of_etcd | {"directory"},
+    }
     for field in fields(ArbiterSection):
         if field.name in unused[arbiter.kind] and getattr(arbiter, field.name) != field.default:
             raise ConfigError(f"{path}: arbiter.{field.name}: has no meaning for kind {arbiter.kind!r}")

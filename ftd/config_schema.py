@@ -47,12 +47,18 @@ class PeerSection(Section, frozen=True, kw_only=True):
 
     address: Text
     """`address:port` of its control_listen."""
+    fence: list[Text] = []
+    """The command that turns it off, then its options, `name=value`."""
+    fence_delay_s: Annotated[int, Meta(ge=0, le=limits.FENCE_DELAY_S_MAX)] = 0
+    fence_timeout_s: Annotated[int, Meta(ge=1, le=limits.FENCE_TIMEOUT_S_MAX)] = 60
 
 
 class ArbiterSection(Section, frozen=True, kw_only=True):
     """`[arbiter]`"""
 
-    kind: Literal["local", "etcd"] = "local"
+    kind: Literal["local", "etcd", "none"] = "local"
+    unattended_failover: bool = True
+    """`none`: fence commands decide; false: an operator does."""
     directory: Text = "{state_dir}/arbiter"
     """`local`: seen by both hosts."""
     endpoints: Annotated[tuple[Text, ...], Meta(max_length=limits.ARBITER_ENDPOINTS_MAX)] = ()

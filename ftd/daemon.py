@@ -27,12 +27,13 @@ from ftd.evacuation import Evacuation
 from ftd.host_memory import AvailableBytes, available_bytes
 from ftd.log import get_logger
 from ftd.maintenance import Maintenance
+from ftd.no_arbiter import NoArbiter
 from ftd.operations import Operations
 from ftd.protection.keeper import Keeper
 from ftd.protection.kept_off import KeptOff
 from ftd.protection.wishes import Wishes
-from ftd.protocol.control_operator import MAINTENANCE
-from ftd.protocol.control_peer import PEER_MAINTENANCE, RELEASE_STANDBY
+from ftd.protocol.control_operator import CONFIRM_OFF, MAINTENANCE
+from ftd.protocol.control_peer import HAS_COPY, PEER_MAINTENANCE, RELEASE_STANDBY
 from ftd.sdnotify import Notifier
 from ftd.standbys import Standbys
 from ftd.transport.listen import tcp_listeners, unix_listener
@@ -80,8 +81,10 @@ async def run(
         kept_off.load()
         entering = Entering(config)
         keeper = Keeper(config, workers, busy, wishes, kept_off, entering)
+        no_arbiter = NoArbiter(config, workers, busy)
+        no_arbiter.announce()
         operations = Operations(
-            config, workers, busy, wishes, kept_off, entering, keeper, memory_available_bytes
+            config, workers, busy, wishes, kept_off, entering, keeper, no_arbiter, memory_available_bytes
         )
         workers.reboot = partial(reboots.start_again, operations)
         standbys = Standbys(config, workers, busy, wishes, kept_off, memory_available_bytes)
@@ -91,8 +94,10 @@ async def run(
         for_peers = drills.answer_peers(standbys.server())
         for_peers.handle(RELEASE_STANDBY, operations.release_standby)
         for_peers.handle(PEER_MAINTENANCE, maintenance.here)
+        for_peers.handle(HAS_COPY, no_arbiter.has_copy)
         for_operators = drills.answer_operators(operations.server())
         for_operators.handle(MAINTENANCE, maintenance.operator)
+        for_operators.handle(CONFIRM_OFF, no_arbiter.confirm_off)
         await nursery.start(for_peers.serve, peers)
         await nursery.start(for_operators.serve, [control])
         nursery.start_soon(keeper.run)

@@ -58,6 +58,10 @@ ARBITER_ENDPOINTS_MAX: Final = 9
 # A failover changes state some five times; a status must stay small.
 HISTORY_ENTRIES_MAX: Final = 64
 
+# A fence device may take a minute; a host that is to lose a duel waits longer than the other's takes.
+FENCE_DELAY_S_MAX: Final = 300
+FENCE_TIMEOUT_S_MAX: Final = 600
+
 # Supervision by ftd. A stop has to free all of a guest's memory.
 WORKER_READY_DEADLINE_S: Final = 60.0
 # A standby allocates all of its guest's memory before it is ready; slow machines manage 200 MB/s.

@@ -9,6 +9,7 @@ from ftd.entering import Entering
 from ftd.errors import ControlError, ErrorKind
 from ftd.log import get_logger
 from ftd.maintenance import refuse_in_maintenance
+from ftd.no_arbiter import NoArbiter
 from ftd.protection.keeper import Keeper
 from ftd.protection.kept_off import KeptOff
 from ftd.protection.wishes import Wish, Wishes
@@ -62,6 +63,7 @@ class Operations:
         kept_off: KeptOff,
         entering: Entering,
         keeper: Keeper,
+        no_arbiter: NoArbiter,
         available_bytes: host_memory.AvailableBytes = host_memory.available_bytes,
     ) -> None:
         self._config = config
@@ -71,6 +73,7 @@ class Operations:
         self._kept_off = kept_off
         self._entering = entering
         self._keeper = keeper
+        self._no_arbiter = no_arbiter
         self._available_bytes = available_bytes
 
     def server(self) -> ControlServer:
@@ -93,6 +96,8 @@ class Operations:
         refuse_in_maintenance(self._kept_off, self._config.host.name, f"VM {vm.name} is not started")
         with self._busy.doing(vm.name, "start"):
             await self._workers.clear_ended(vm.name, ErrorKind.WRONG_STATE)
+            if not params.force:
+                await self._no_arbiter.check_start(vm.name)
             if self._wishes.get(vm.name) is Wish.STANDBY:
                 await self._wishes.put(vm.name, None)  # it was another host's, for a copy that is gone
             socket_path = str(self._workers.socket_path(vm.name))

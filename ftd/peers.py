@@ -11,11 +11,14 @@ from ftd.limits import ready_deadline_s
 from ftd.protocol.control import PROTOCOL_VERSION, Message, Method
 from ftd.protocol.control_peer import (
     DISCARD_STANDBY,
+    HAS_COPY,
     PEER_HELLO,
     PEER_MAINTENANCE,
     PREPARE_STANDBY,
     RELEASE_STANDBY,
+    CopyReport,
     DiscardStandbyParams,
+    HasCopyParams,
     HelloParams,
     PrepareStandbyParams,
     ReleaseStandbyParams,
@@ -51,6 +54,10 @@ class Peer:
     async def release_standby(self, params: ReleaseStandbyParams) -> StandbyReleased:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
         return await self.call(RELEASE_STANDBY, params)
+
+    async def has_copy(self, params: HasCopyParams) -> CopyReport:
+        """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
+        return await self._call(HAS_COPY, params)
 
     async def maintenance(self, params: MaintenanceParams) -> MaintenanceReport:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""

@@ -9,6 +9,7 @@ from ftd.protocol.control import (
     EndpointSpec,
     EtcdSpec,
     EtcdTlsSpec,
+    FencingSpec,
     GuestSpec,
     LinuxSpec,
     WorkerSpec,
@@ -100,6 +101,12 @@ def arbiter_spec(config: Config) -> ArbiterSpec:
     directory = str(config.arbiter_directory)
     if arbiter.kind == "local":
         return ArbiterSpec(kind="local", directory=directory)
+    if arbiter.kind == "none":
+        [peer] = config.peers
+        device = config.fences.get(peer) if arbiter.unattended_failover else None
+        return ArbiterSpec(
+            kind="none", directory=str(config.fencing_dir), fencing=FencingSpec(peer=peer, device=device)
+        )
     tls = None
     if arbiter.ca_file is not None:
         tls = EtcdTlsSpec(ca_file=arbiter.ca_file, cert_file=arbiter.cert_file, key_file=arbiter.key_file)

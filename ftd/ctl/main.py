@@ -18,6 +18,7 @@ from ftd.errors import ControlError
 from ftd.limits import CHECKPOINT_RATE_HZ_MAX
 from ftd.protocol.control import PROTOCOL_VERSION, Message, Method, Nothing, VmParams
 from ftd.protocol.control_operator import (
+    CONFIRM_OFF,
     ENTER,
     FAILOVER,
     LEAVE,
@@ -27,6 +28,7 @@ from ftd.protocol.control_operator import (
     VM_LIST,
     VM_START,
     VM_STOP,
+    ConfirmOffParams,
     ForceParams,
 )
 from ftd.protocol.maintenance import MaintenanceParams
@@ -170,6 +172,18 @@ def maintenance(socket: Path, host: str, end: bool) -> None:
         sys.exit(1)
     if not report.note:
         click.echo(f"{host} may have VMs again" if end else f"{host} is in maintenance, and no VM is there")
+
+
+@main.command("confirm-off")
+@click.argument("host", metavar="HOST")
+@pass_socket
+def confirm_off(socket: Path, host: str) -> None:
+    """Tell ftd that HOST, with which this one shares no arbiter, is off. You answer for it.
+
+    Guests that wait here because HOST is lost go on at once. If HOST is not off, they run twice.
+    """
+    _ask(socket, CONFIRM_OFF, ConfirmOffParams(host=host))
+    click.echo(f"guests that wait for word of {host} go on here")
 
 
 @main.command("status")

@@ -220,12 +220,14 @@ class LocalPair:
         environment: Mapping[str, str],
         arbiter_table: str = "",
         places: tuple[Place, Place] = (Place(), Place()),
+        peer_table: str = "",
     ) -> None:
         self.folder = folder
         self.guest = guest
         self.alpha = LocalHost("alpha", folder / "alpha", environment, places[0])
         self.beta = LocalHost("beta", folder / "beta", environment, places[1])
         self.arbiter = folder / "arbiter"
+        self._peer_table = peer_table
         self._arbiter_table = arbiter_table or f'kind = "local"\ndirectory = "{self.arbiter}"\n'
 
     @property
@@ -254,7 +256,8 @@ class LocalPair:
                 f'data_address = "{address}"\nruntime_dir = "{host.runtime_dir}"\n'
                 f'state_dir = "{host.folder / "state"}"\n[peers.{peer.name}]\n'
                 f'address = "{peer.place.address}:{peer_port}"\n'
-                f"[arbiter]\n{self._arbiter_table}"
+                + self._peer_table.format(peer_runtime=peer.runtime_dir)
+                + f"[arbiter]\n{self._arbiter_table}"
             )
             (host.folder / "vms" / f"{self.guest.name}.toml").write_text(self.guest.toml())
         if self.guest.disk_bytes:
@@ -307,15 +310,17 @@ async def local_pair(
     faults: bool = False,
     arbiter_table: str = "",
     places: tuple[Place, Place] = (Place(), Place()),
+    peer_table: str = "",
 ) -> AsyncIterator[LocalPair]:
     """Both daemons up, the guest configured and not started. Ends all processes and removes all files.
 
     ``places``: alpha's and beta's.
     ``arbiter_table``: what stands in `[arbiter]`; empty: lock files in a folder of the pair's own.
+    ``peer_table``: more keys of `[peers.NAME]`; `{peer_runtime}` stands for the peer's runtime_dir.
     """
     folder = Path(tempfile.mkdtemp(prefix="ftd-pair-"))
     environment = {**os.environ, **({"FTD_ENABLE_FAULTS": "1"} if faults else {})}
-    pair = LocalPair(folder, guest, environment, arbiter_table, places)
+    pair = LocalPair(folder, guest, environment, arbiter_table, places, peer_table)
     try:
         pair.write_configuration()
         for host in pair.hosts:

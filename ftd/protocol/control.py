@@ -145,16 +145,38 @@ class EtcdSpec(Message, frozen=True, kw_only=True):
     """None: in clear."""
 
 
-class ArbiterSpec(Message, frozen=True, kw_only=True):
-    """Which arbiter is asked for generations: ``etcd`` for kind "etcd", else what is in ``directory``."""
+class FenceSpec(Message, frozen=True, kw_only=True):
+    """A command that turns a host off, by the conventions of the fence-agents package."""
 
-    kind: Literal["local", "etcd"]
+    host: Name
+    command: str
+    options: list[str]
+    """`name=value`, for its standard input."""
+    delay_s: Count
+    timeout_s: Annotated[int, Meta(ge=1)]
+
+
+class FencingSpec(Message, frozen=True, kw_only=True):
+    """What decides where there is no arbiter. ``device`` None: an operator's word."""
+
+    peer: Name
+    device: FenceSpec | None
+
+
+class ArbiterSpec(Message, frozen=True, kw_only=True):
+    """Which arbiter is asked for generations: ``etcd`` for kind "etcd", ``fencing`` for "none", else what is
+    in ``directory``."""
+
+    kind: Literal["local", "etcd", "none"]
     directory: str
     etcd: EtcdSpec | None = None
+    fencing: FencingSpec | None = None
 
     def __post_init__(self) -> None:
         if (self.kind == "etcd") != (self.etcd is not None):
             raise ValueError("an arbiter of kind 'etcd', and only that, has a cluster")
+        if (self.kind == "none") != (self.fencing is not None):
+            raise ValueError("kind 'none', and only that, has fencing")
 
 
 class WorkerSpec(Message, frozen=True, kw_only=True):

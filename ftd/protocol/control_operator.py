@@ -3,7 +3,7 @@
 from typing import Final
 
 from ftd import limits
-from ftd.protocol.control import Message, Method, Nothing, VmParams, WorkerStatus, method_table
+from ftd.protocol.control import Message, Method, Name, Nothing, VmParams, WorkerStatus, method_table
 from ftd.protocol.control_drill import DRILL_OPERATOR_METHODS
 from ftd.protocol.maintenance import MaintenanceParams, MaintenanceReport
 
@@ -85,6 +85,12 @@ class StatusReport(Message, frozen=True, kw_only=True):
     protection: tuple[WantedProtection, ...] = ()
 
 
+class ConfirmOffParams(Message, frozen=True, kw_only=True):
+    """The operator has made sure that the host is off."""
+
+    host: Name
+
+
 class VersionInfo(Message, frozen=True, kw_only=True):
     """Answer to `version`."""
 
@@ -103,11 +109,24 @@ LEAVE: Final = Method("leave", VmParams, Nothing, _LONG_S)
 SWITCHOVER: Final = Method("switchover", VmParams, Nothing, 2 * _LONG_S)
 FAILOVER: Final = Method("failover", ForceParams, Nothing, limits.WORKER_READY_DEADLINE_S * 2)
 STATUS: Final = Method("status", StatusParams, StatusReport, limits.WORKER_READY_DEADLINE_S)
+CONFIRM_OFF: Final = Method("confirm_off", ConfirmOffParams, Nothing, limits.CONTROL_FRAME_DEADLINE_S)
 MAINTENANCE: Final = Method(
     "maintenance", MaintenanceParams, MaintenanceReport, limits.MAINTENANCE_DEADLINE_S
 )
 VERSION: Final = Method("version", Nothing, VersionInfo, limits.CONTROL_FRAME_DEADLINE_S)
 OPERATOR_METHODS: Final = method_table(
-    *(VM_START, VM_STOP, VM_LIST, ENTER, LEAVE, SWITCHOVER, FAILOVER, STATUS, MAINTENANCE, VERSION),
+    *(
+        VM_START,
+        VM_STOP,
+        VM_LIST,
+        ENTER,
+        LEAVE,
+        SWITCHOVER,
+        FAILOVER,
+        STATUS,
+        MAINTENANCE,
+        CONFIRM_OFF,
+        VERSION,
+    ),
     *DRILL_OPERATOR_METHODS,
 )

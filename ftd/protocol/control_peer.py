@@ -82,6 +82,18 @@ class DiscardStandbyParams(Message, frozen=True, kw_only=True):
     token: Token
 
 
+class HasCopyParams(Message, frozen=True, kw_only=True):
+    """Without an arbiter: has the other host anything of the VM?"""
+
+    vm: Name
+
+
+class CopyReport(Message, frozen=True, kw_only=True):
+    """The state of its copy; None: it has none."""
+
+    state: str | None
+
+
 class ReleaseStandbyParams(Message, frozen=True, kw_only=True):
     """``host`` asks the one that runs ``vm`` to do without its standby there, and to look for another."""
 
@@ -105,10 +117,11 @@ DISCARD_STANDBY: Final = Method(
 RELEASE_STANDBY: Final = Method(
     "release_standby", ReleaseStandbyParams, StandbyReleased, limits.WORKER_LONG_DEADLINE_S
 )
+HAS_COPY: Final = Method("has_copy", HasCopyParams, CopyReport, limits.CONTROL_FRAME_DEADLINE_S)
 PEER_MAINTENANCE: Final = Method(
     "peer_maintenance", MaintenanceParams, MaintenanceReport, limits.MAINTENANCE_DEADLINE_S
 )
 PEER_METHODS: Final = method_table(
-    *(PEER_HELLO, PREPARE_STANDBY, DISCARD_STANDBY, RELEASE_STANDBY, PEER_MAINTENANCE),
+    *(PEER_HELLO, PREPARE_STANDBY, DISCARD_STANDBY, RELEASE_STANDBY, HAS_COPY, PEER_MAINTENANCE),
     *DRILL_PEER_METHODS,
 )

@@ -185,9 +185,11 @@ async def playing(
     protected: bool = True,
     arbiter_table: str = "",
     places: tuple[Place, Place] = (Place(), Place()),
+    peer_table: str = "",
 ) -> AsyncIterator[Scene]:
     """The guest runs on alpha, protected by beta. Everything is ended and removed at the end."""
-    async with local_pair(guest, faults=True, arbiter_table=arbiter_table, places=places) as pair:
+    tables = {"arbiter_table": arbiter_table, "peer_table": peer_table}
+    async with local_pair(guest, faults=True, places=places, **tables) as pair:
         scene: Scene | None = None
         try:
             async with trio.open_nursery() as nursery:

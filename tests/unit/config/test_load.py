@@ -8,7 +8,7 @@ import pytest
 from ftd import limits
 from ftd.config import Address, Config, load
 from ftd.errors import ConfigError
-from ftd.protocol.control import EndpointSpec, EtcdSpec, EtcdTlsSpec
+from ftd.protocol.control import EndpointSpec, EtcdSpec, EtcdTlsSpec, FenceSpec, FencingSpec
 from ftd.specs import arbiter_spec
 
 HOST = """
@@ -63,6 +63,49 @@ def test_defaults_and_paths(load_files: Load, tmp_path: Path) -> None:
     assert vm.image == tmp_path / "vms/guest.bin"
     assert (vm.replication.checkpoint_rate_hz, vm.replication.heartbeat_timeout_ms) == (2500, 500)
     assert len(vm.vm_id) == limits.VM_ID_BYTES
+
+
+FENCED = HOST.replace('7601"', '7601"\nfence = ["/bin/agent", "ip=1", "password=a=b"]\nfence_delay_s = 5')
+NO_ARBITER = "[arbiter]\nkind = 'none'\n"
+
+
+def test_a_fence_command_in_place_of_an_arbiter(load_files: Load) -> None:
+    spec = arbiter_spec(load_files(FENCED + NO_ARBITER))
+    assert (spec.kind, spec.directory) == ("none", "/var/lib/ftd-a/fencing")
+    device = FenceSpec(
+        host="beta", command="/bin/agent", options=["ip=1", "password=a=b"], delay_s=5, timeout_s=60
+    )
+    assert spec.fencing == FencingSpec(peer="beta", device=device)
+
+
+@pytest.mark.parametrize("host", [HOST, FENCED])
+def test_an_operator_in_place_of_an_arbiter(load_files: Load, host: str) -> None:
+    """Then no command is run, though one is configured."""
+    spec = arbiter_spec(load_files(host + NO_ARBITER + "unattended_failover = false\n"))
+    assert spec.fencing == FencingSpec(peer="beta", device=None)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (HOST + NO_ARBITER, "arbiter.kind: 'none' leaves nobody to decide which host goes on when beta is"),
+        (
+            FENCED + "[peers.gamma]\naddress = 'h:1'\n" + NO_ARBITER,
+            "arbiter.kind: 'none' is for two hosts that have each other as the only peer, here are 2 [peers]",
+        ),
+        (FENCED.replace("ip=1", "ip"), "peers.beta.fence: 'ip' is not name=value"),
+        (FENCED.replace("ip=1", "=1"), "peers.beta.fence: '=1' is not name=value"),
+        (FENCED.replace("ip=1", "ip=1\\naction=on"), "is not name=value"),
+        (FENCED.replace("ip=1", "action=on"), "peers.beta.fence: ftd says itself which action it wants"),
+        (FENCED.replace("= 5", "= 301"), "fence_delay_s: Expected `int` <= 300"),
+        (HOST + "[arbiter]\nunattended_failover = false\n", "has no meaning for kind 'local'"),
+        (FENCED + NO_ARBITER + "directory = '/x'\n", "arbiter.directory: has no meaning for kind 'none'"),
+    ],
+)
+def test_bad_fencing(load_files: Load, host: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_files(host)
+    assert said in caught.value.message
 
 
 def test_hosts_that_may_have_the_standby(load_files: Load) -> None:
