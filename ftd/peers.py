@@ -57,7 +57,7 @@ class Peer:
 
     async def has_copy(self, params: HasCopyParams) -> CopyReport:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
-        return await self._call(HAS_COPY, params)
+        return await self.call(HAS_COPY, params)
 
     async def maintenance(self, params: MaintenanceParams) -> MaintenanceReport:
         """Raises the peer's refusal, or ControlError(PEER_UNREACHABLE)."""
