@@ -13,6 +13,8 @@
 #define XSAVE_LEN_MIN ((uint32_t)sizeof(struct kvm_xsave))
 
 #define SECTIONS_MAX 15	/* of a msgpack fixmap */
+#define SECTIONS_OTHER 4	/* machine, serial, power, net_addresses */
+_Static_assert(SECTIONS_OTHER + VIRTIO_DEVICES + VCPUS_MAX <= SECTIONS_MAX, "the largest machine has too many sections");
 #define VCPU_NAME_LEN 8
 
 /* Part of the blob. Its memory is what is captured into it, and what a checkpoint is restored to. */

@@ -67,6 +67,7 @@ class VmCopy:
         self.standby: Standby | None = None
         self.pair: Pair | None = None
         self._tap_fd = tap_fd
+        self._announcing = trio.CancelScope()
         self._wakefulness = Wakefulness(wanted=spec.low_latency)
         self._reboot = 0
         self._refused_in_handshake: dict[Refusal, int] = {}
@@ -139,6 +140,12 @@ class VmCopy:
             microvm.load_linux(self.machine, image, initrd, guest.linux.cmdline)
         except BootError as error:
             raise BootError(f"guest.kernel {guest.image}: {error}") from error
+
+    async def _announce(self) -> None:
+        """Cancelled before the machine is killed: that happens in a thread, and frees what is used here."""
+        if self.spec.net is not None:
+            with self._announcing:
+                await announce_guest(self.machine, self.spec.net.mac)
 
     def _attach_tap(self) -> None:
         if self._tap_fd is not None:
@@ -225,6 +232,7 @@ class VmCopy:
         await self.claims.release(action.generation)
 
     async def _stop_forever(self, action: act.StopForever) -> None:
+        self._announcing.cancel()
         await self._end_pair(release_output=False, resume_guest=False)
         await trio.to_thread.run_sync(self.machine.kill)
         self._end(action.reason)
@@ -281,8 +289,7 @@ class VmCopy:
         faults.passed("activate.before-run")
         self.machine.run()
         faults.passed("activate.running")
-        if self.spec.net is not None:
-            trio.lowlevel.spawn_system_task(announce_guest, self.machine, self.spec.net.mac)
+        trio.lowlevel.spawn_system_task(self._announce)
         seed = zlib.crc32(self.spec.host.encode())
         self.core = ActiveCore.after_failover(self.core, new_claim_id=new_claim_id, jitter_seed=seed)
         self.history.passed(GUEST_RUNS, self.core.state)
