@@ -24,6 +24,7 @@ from ftd.config_schema import (
 )
 from ftd.errors import ConfigError
 from ftd.protocol.control import FenceSpec, NetSpec, Tracker
+from ftd.timing import timing_error
 
 GUEST_IMAGES: Final = Path(__file__).parent / "vm/microvm/guests"
 ARBITER_FILES: Final = ("ca_file", "cert_file", "key_file")
@@ -334,13 +335,8 @@ def _check_vm(config: Config, vm: VmConfig) -> None:
 
 
 def _check_replication(path: Path, replication: ReplicationSection) -> None:
-    needed_ms = limits.HEARTBEATS_PER_TIMEOUT_MIN * replication.heartbeat_interval_ms
-    if replication.heartbeat_timeout_ms < needed_ms:
-        raise ConfigError(
-            f"{path}: replication.heartbeat_timeout_ms: {replication.heartbeat_timeout_ms} is less than "
-            f"{limits.HEARTBEATS_PER_TIMEOUT_MIN} x heartbeat_interval_ms ({needed_ms}): "
-            "one late heartbeat would look like a dead host"
-        )
+    if error := timing_error(replication):
+        raise ConfigError(f"{path}: replication.{error}")
 
 
 def _peer_address(path: Path, name: str, peer: PeerSection) -> Address:

@@ -16,6 +16,7 @@ EpochDiskKib = Annotated[int, Meta(ge=limits.EPOCH_DISK_KIB_MIN, le=limits.EPOCH
 HotPages = Annotated[int, Meta(ge=0, le=limits.HOT_PAGES_MAX)]
 IntervalMs = Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_INTERVAL_MS_MAX)]
 TimeoutMs = Annotated[int, Meta(ge=1, le=limits.HEARTBEAT_TIMEOUT_MS_MAX)]
+WatchdogMs = Annotated[int, Meta(ge=0, le=limits.HEARTBEAT_TIMEOUT_MS_MAX)]
 ArbiterTimeoutMs = Annotated[int, Meta(ge=limits.ARBITER_TIMEOUT_MS_MIN, le=limits.ARBITER_TIMEOUT_MS_MAX)]
 ConnectTimeout = Annotated[int, Meta(ge=1, le=limits.CONNECT_TIMEOUT_S_MAX)]
 MemoryMib = Annotated[int, Meta(ge=limits.MEMORY_STEP_MIB, le=limits.MEMORY_MIB_MAX)]
@@ -89,6 +90,8 @@ class ReplicationSection(Section, frozen=True, kw_only=True):
     """Keep the host's processors out of idle states while a VM is protected."""
     heartbeat_interval_ms: IntervalMs = 20
     heartbeat_timeout_ms: TimeoutMs = 500
+    watchdog_ms: WatchdogMs = 0
+    """Output waits while the standby's newest echo is older. 0: half of heartbeat_timeout_ms."""
     connect_timeout_s: ConnectTimeout = 10
 
 
@@ -104,6 +107,7 @@ class ReplicationOverrides(Section, frozen=True, kw_only=True, omit_defaults=Tru
     low_latency: bool | None = None
     heartbeat_interval_ms: IntervalMs | None = None
     heartbeat_timeout_ms: TimeoutMs | None = None
+    watchdog_ms: WatchdogMs | None = None
     connect_timeout_s: ConnectTimeout | None = None
 
 

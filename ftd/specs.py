@@ -48,6 +48,7 @@ def _spec(config: Config, vm: VmConfig, socket_path: str, disk_bytes: int, *, fo
         low_latency=replication.low_latency,
         heartbeat_interval_ms=replication.heartbeat_interval_ms,
         heartbeat_timeout_ms=replication.heartbeat_timeout_ms,
+        watchdog_ms=replication.watchdog_ms,
         connect_timeout_s=replication.connect_timeout_s,
         socket_path=socket_path,
         arbiter=arbiter_spec(config),

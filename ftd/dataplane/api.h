@@ -36,7 +36,8 @@ typedef struct ftd_counters {
 	uint64_t disk_bytes_read, disk_bytes_written, disk_flushes, disk_errors;
 	uint64_t disk_waits, disk_wait_ns;	/* requests that waited for a log or for room to mark pages */
 	uint64_t disk_sync_total, disk_sync_bytes, disk_sync_pending;	/* bytes of the first synchronisation */
-	uint64_t doubts;			/* gaps after which output waited for a fresh echo */
+	uint64_t doubts;			/* times that gated output waited for a fresh echo */
+	uint64_t echo_ns;			/* the last echo's way there and back */
 	uint64_t heartbeats_sent, heartbeats_received;
 	uint64_t harvest_ns, copy_ns, rearm_ns, capture_ns;	/* sums over all epochs */
 	uint64_t refused[32];			/* by refusal code, docs/PROTOCOL.md */
@@ -64,6 +65,7 @@ enum {
 	FTD_LOST_LOCAL,			/* a KVM call of our own failed; detail is errno */
 	FTD_LOST_DISK_HERE,		/* our disk could not be read for the first synchronisation; detail is errno */
 	FTD_LOST_DISK_THERE,		/* the standby's disk failed; detail is errno */
+	FTD_LOST_SLOW,			/* echoes too old to begin protection; detail is their time in ns */
 };
 /* FTD_EVENT_GUEST_STOPPED: reason is the vCPU, detail a negative errno, KVM's exit reason, or one of these. */
 enum {
@@ -136,6 +138,7 @@ typedef struct ftd_link_config {
 	uint64_t generation;
 	int data_fd, heartbeat_fd;	/* connected, handshake done; owned by the data plane from here on */
 	uint32_t heartbeat_interval_ms, heartbeat_timeout_ms;
+	uint32_t watchdog_ms;		/* active side: output waits while the newest echo is older */
 	uint32_t epoch_pages_max, parts_max;
 	uint32_t epoch_disk_bytes;	/* most of one epoch's log of the disk; 0 without a disk */
 } ftd_link_config;
@@ -181,6 +184,8 @@ uint64_t ftd_standby_epoch(ftd_standby *standby);	/* newest committed; 0: none *
 const void *ftd_standby_state(ftd_standby *standby, uint64_t *length);	/* after stop */
 int ftd_standby_answer(ftd_standby *standby, uint32_t type);	/* LEAVE_ACK or HANDOVER_DONE; best effort */
 void ftd_standby_close(ftd_standby *standby);	/* the peer sees its end closed */
+/* After close: returns when the primary can let no output go any more; takes the heartbeat timeout at most. */
+void ftd_standby_outwait(ftd_standby *standby);
 void ftd_standby_free(ftd_standby *standby);	/* gives back staging memory: takes milliseconds */
 
 /* ---- tests and diagnosis ---- */

@@ -47,6 +47,13 @@ class LinkConfig:
     parts_max: int
     epoch_disk_bytes: int = 0
     """Most disk writes of an epoch; 0 for a machine without a disk."""
+    watchdog_ms: int = 0
+    """Active side: output waits while the newest echo is older. 0: half of the timeout."""
+
+    @property
+    def watchdog(self) -> int:
+        """The same in ms, with the default filled in."""
+        return self.watchdog_ms or self.heartbeat_timeout_ms // 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,6 +321,7 @@ def _link(link: LinkConfig) -> Any:
     config.generation = link.generation
     config.heartbeat_interval_ms = link.heartbeat_interval_ms
     config.heartbeat_timeout_ms = link.heartbeat_timeout_ms
+    config.watchdog_ms = link.watchdog
     config.epoch_pages_max = link.epoch_pages_max
     config.parts_max = link.parts_max
     config.epoch_disk_bytes = link.epoch_disk_bytes
@@ -398,6 +406,10 @@ class Standby:
     def close(self) -> None:
         """stop(), and the primary sees its connections closed."""
         lib.ftd_standby_close(self._standby)
+
+    def outwait(self) -> None:
+        """After close(): returns when the primary can let no output go. Waits, for the timeout at most."""
+        lib.ftd_standby_outwait(self._standby)
 
     def free(self) -> None:
         """Gives staging memory back: takes milliseconds. The machine keeps its own memory."""

@@ -21,6 +21,7 @@
 #include "steps.h"
 
 #define TICK_CATCH_UP_NS (100 * FTD_MS)
+#define ECHO_PATIENCE_NS (5000 * FTD_MS)
 
 void cycle_failed(struct ftd_primary *primary, int error)
 {
@@ -194,6 +195,24 @@ static int seal_first(struct ftd_primary *primary)
 	return 0;
 }
 
+/*
+ * From epoch 1 on output waits for fresh echoes. Over a link that never brings
+ * any it would wait for ever, so protection does not begin there.
+ */
+static int seal_first_if_echoes_are_fresh(struct ftd_primary *primary)
+{
+	uint64_t now = now_ns();
+
+	if (!output_proof_is_old(&primary->vm->output))
+		return seal_first(primary);
+	if (!primary->postponed_ns)
+		primary->postponed_ns = now;
+	if (now - primary->postponed_ns < ECHO_PATIENCE_NS)
+		return 0;
+	primary_lost(primary, FTD_LOST_SLOW, (int64_t)primary->vm->counters->echo_ns);
+	return -EPIPE;
+}
+
 static bool sync_is_within_limit(struct ftd_primary *primary)
 {
 	return atomic_load(&primary->sync.pending) <= primary->sync_limit || atomic_load(&primary->disk.busy);
@@ -234,7 +253,7 @@ void cycle_sync_stop(struct ftd_primary *primary)
 		pthread_mutex_lock(&primary->sync_lock);
 		if (atomic_load(&primary->sync.pending) <= primary->link.epoch_pages_max &&
 		    atomic_load(&primary->disk.done))
-			error = seal_first(primary);
+			error = seal_first_if_echoes_are_fresh(primary);
 		pthread_mutex_unlock(&primary->sync_lock);
 	}
 	pthread_mutex_unlock(&vm->devices);

@@ -34,6 +34,7 @@ class LostReason(enum.IntEnum):
     LOCAL = 6
     DISK_HERE = 7
     DISK_THERE = 8
+    SLOW = 9
 
 
 @dataclass(frozen=True, slots=True)

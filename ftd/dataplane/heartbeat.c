@@ -63,6 +63,15 @@ static void put(struct heartbeat *heartbeat, struct beat_stream *stream, uint32_
 	flush(heartbeat, stream);
 }
 
+static void take_proof(struct heartbeat *heartbeat, uint64_t stamp_ns)
+{
+	uint64_t now = now_ns();
+
+	output_proof(heartbeat->output, stamp_ns, now);
+	if (stamp_ns <= now)
+		count_set(&heartbeat->counters->echo_ns, now - stamp_ns);
+}
+
 static void take(struct heartbeat *heartbeat, struct beat_stream *stream, const struct frame_header *header)
 {
 	const struct frame_position nowhere = { 0 };
@@ -75,10 +84,12 @@ static void take(struct heartbeat *heartbeat, struct beat_stream *stream, const 
 	}
 	count(&heartbeat->counters->heartbeats_received, 1);
 	heartbeat_heard(heartbeat);
-	if (!(header->flags & HEARTBEAT_ECHO))
+	if (!(header->flags & HEARTBEAT_ECHO)) {
+		heartbeat->echoed_ns = now_ns();
 		put(heartbeat, stream, HEARTBEAT_ECHO, header->stamp_ns);
-	else if (heartbeat->output && (header->flags & HEARTBEAT_STANDBY))
-		output_proof(heartbeat->output, header->stamp_ns);
+	} else if (heartbeat->output && (header->flags & HEARTBEAT_STANDBY)) {
+		take_proof(heartbeat, header->stamp_ns);
+	}
 }
 
 static void receive(struct heartbeat *heartbeat, struct beat_stream *stream)
@@ -102,6 +113,7 @@ static void receive(struct heartbeat *heartbeat, struct beat_stream *stream)
 		 * once, a standby waits out the timeout, because a primary that
 		 * lives may until then let acknowledged output go.
 		 */
+		heartbeat->path_broken = errno != ECONNRESET;
 		if (errno == ECONNRESET || !heartbeat->standby)
 			report(heartbeat, FTD_LOST_RESET, errno);
 		return;
@@ -131,6 +143,18 @@ static void wait_for_news(struct heartbeat *heartbeat, const struct beat_stream 
 	ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL);
 }
 
+/* Only counted here, and a fresh proof asked for: whoever lets output go judges for himself. */
+static bool fell_into_doubt(struct heartbeat *heartbeat)
+{
+	bool before = heartbeat->in_doubt;
+
+	heartbeat->in_doubt = heartbeat->output && output_in_doubt(heartbeat->output);
+	if (!heartbeat->in_doubt || before)
+		return false;
+	count(&heartbeat->counters->doubts, 1);
+	return true;
+}
+
 static void *heartbeat_main(void *argument)
 {
 	struct heartbeat *heartbeat = argument;
@@ -147,10 +171,8 @@ static void *heartbeat_main(void *argument)
 		if (now - ran_ns > heartbeat->timeout_ns / 2 && atomic_load(&heartbeat->heard_ns) < now)
 			atomic_store(&heartbeat->heard_ns, now);
 		ran_ns = now;
-		if (heartbeat->output && output_beat(heartbeat->output, now)) {
-			count(&heartbeat->counters->doubts, 1);
+		if (fell_into_doubt(heartbeat))
 			next_ns = now;
-		}
 		if (heartbeat->tick)
 			heartbeat->tick(heartbeat->context);
 		if (now >= next_ns) {
@@ -200,4 +222,31 @@ void heartbeat_stop(struct heartbeat *heartbeat)
 	pthread_join(heartbeat->thread, NULL);
 	heartbeat->started = false;
 	close(heartbeat->wake_fd);
+}
+
+/* What the peer still sends is of no interest, only its end. */
+static bool has_closed(struct heartbeat *heartbeat)
+{
+	char ignored[BUFFERED_FRAMES * sizeof(struct frame_header)];
+	ssize_t n = recv(heartbeat->fd, ignored, sizeof(ignored), MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNRESET)
+		heartbeat->path_broken = true;
+	return n == 0 || (n < 0 && errno == ECONNRESET);
+}
+
+void heartbeat_outwait(struct heartbeat *heartbeat)
+{
+	uint64_t until_ns = heartbeat->echoed_ns + heartbeat->timeout_ns, now;
+
+	while ((now = now_ns()) < until_ns) {
+		/* On a broken path every read looks like the end: then only time tells. */
+		struct pollfd end = { .fd = heartbeat->path_broken ? -1 : heartbeat->fd, .events = POLLIN };
+		uint64_t left = until_ns - now;
+		struct timespec timeout = { .tv_sec = (time_t)(left / 1000000000ull),
+					    .tv_nsec = (long)(left % 1000000000ull) };
+
+		if (ppoll(&end, 1, &timeout, NULL) > 0 && has_closed(heartbeat))
+			return;
+	}
 }

@@ -84,6 +84,7 @@ static void release_output(struct io *io)
 	struct ftd_vm *vm = io->vm;
 	bool released = false;
 
+	vm->output.held = false;
 	io->again = false;
 	if (io->tap)
 		released = tap_release(vm, io->tap, &io->again);
@@ -205,7 +206,7 @@ static int next_timeout_ms(struct io *io)
 	for (size_t i = 0; i < PORTS; i++)
 		if (port_must_poll(&io->ports[i]))
 			return INPUT_RETRY_MS;
-	return atomic_load(&io->vm->output.doubt_since_ns) ? DOUBT_RETRY_MS : -1;
+	return io->vm->output.held ? DOUBT_RETRY_MS : -1;
 }
 
 static void *io_main(void *argument)

@@ -78,29 +78,40 @@ void output_gate(struct output *output)
 
 void output_ungate(struct output *output)
 {
-	atomic_store(&output->last_beat_ns, 0);
-	atomic_store(&output->doubt_since_ns, 0);
 	atomic_store(&output->shut, false);
 	atomic_store(&output->direct, true);
 }
 
-static bool in_doubt(struct output *output)
+void output_watch(struct output *output, uint64_t proof_max_ns)
 {
-	uint64_t beat = atomic_load(&output->last_beat_ns), now;
+	atomic_store(&output->proof_ns, 0);
+	atomic_store(&output->proof_max_ns, proof_max_ns);
+}
 
-	if (atomic_load(&output->doubt_since_ns))
-		return true;
-	if (!beat)
-		return false;
+void output_proof(struct output *output, uint64_t stamp_ns, uint64_t now)
+{
+	/* The stamp comes from outside: one that we cannot have sent yet would prove too much. */
+	if (stamp_ns <= now && stamp_ns > atomic_load_explicit(&output->proof_ns, memory_order_relaxed))
+		atomic_store_explicit(&output->proof_ns, stamp_ns, memory_order_relaxed);
+}
+
+bool output_proof_is_old(const struct output *output)
+{
 	/*
-	 * The heartbeat thread may not have run yet after a stop of the whole
-	 * process; so its last beat is judged here, right before output leaves.
+	 * Relaxed: the time alone is the message, and a reader that sees an
+	 * older one errs towards caution. The clock is read by whoever is about
+	 * to let output go, right before: after a stop of the whole process
+	 * nobody knows which thread runs first.
 	 */
-	now = now_ns();
-	if (now <= beat || now - beat <= atomic_load(&output->gap_max_ns))
-		return false;
-	atomic_store(&output->doubt_since_ns, now);
-	return true;
+	uint64_t proof = atomic_load_explicit(&output->proof_ns, memory_order_relaxed), now = now_ns();
+
+	return now > proof && now - proof > atomic_load_explicit(&output->proof_max_ns, memory_order_relaxed);
+}
+
+bool output_in_doubt(const struct output *output)
+{
+	/* Ungated, nobody else can have this guest. */
+	return !atomic_load(&output->direct) && output_proof_is_old(output);
 }
 
 static uint64_t may_leave_until(struct output *output, struct output_channel *channel)
@@ -114,8 +125,12 @@ size_t output_ready_total(struct output *output, struct output_channel *channel)
 	uint64_t tail = atomic_load_explicit(&channel->tail, memory_order_relaxed);
 	uint64_t until = may_leave_until(output, channel);
 
-	if (until <= tail || atomic_load(&output->shut) || in_doubt(output))
+	if (until <= tail || atomic_load(&output->shut))
 		return 0;
+	if (output_in_doubt(output)) {
+		output->held = true;
+		return 0;
+	}
 	return until - tail;
 }
 
@@ -154,24 +169,4 @@ bool output_drained(struct output *output)
 			return false;
 	}
 	return true;
-}
-
-bool output_beat(struct output *output, uint64_t now)
-{
-	uint64_t beat = atomic_load(&output->last_beat_ns);
-	bool gap = beat && now > beat && now - beat > atomic_load(&output->gap_max_ns);
-
-	/* Doubt first: between the two stores output must not see a fresh beat and no doubt. */
-	if (gap)
-		atomic_store(&output->doubt_since_ns, now);
-	atomic_store(&output->last_beat_ns, now);
-	return gap;
-}
-
-void output_proof(struct output *output, uint64_t stamp_ns)
-{
-	uint64_t since = atomic_load(&output->doubt_since_ns);
-
-	if (since && stamp_ns >= since)
-		atomic_compare_exchange_strong(&output->doubt_since_ns, &since, 0);
 }

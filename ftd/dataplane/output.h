@@ -31,13 +31,14 @@ struct output {
 	_Atomic bool direct;	/* unprotected: all of head may leave */
 	_Atomic bool shut;	/* peer lost, or fenced: nothing leaves */
 	/*
-	 * After a gap in our own running the peer may have given up on us. Output
-	 * then waits for an echo of a heartbeat that was sent after the gap, from
-	 * a peer that is still a standby. 0: no doubt.
+	 * The watchdog. Gated output leaves only while the newest heartbeat that
+	 * the standby has echoed was sent less than proof_max_ns ago: the standby
+	 * does not become active sooner than its timeout after the last echo, and
+	 * that is longer. Else we are in doubt, and output waits for a fresh echo.
 	 */
-	_Atomic uint64_t doubt_since_ns;
-	_Atomic uint64_t last_beat_ns;	/* when the heartbeat thread last ran; 0: no pair */
-	_Atomic uint64_t gap_max_ns;
+	_Atomic uint64_t proof_ns;	/* when that heartbeat was sent; 0: there was none */
+	_Atomic uint64_t proof_max_ns;
+	bool held;	/* io thread: something would have left but for doubt */
 };
 
 int output_open(struct output *output);	/* 0 or -1 with errno */
@@ -71,8 +72,10 @@ void output_consumed(struct output_channel *channel, size_t length);
 /* Nothing that may leave is left. io thread. */
 bool output_drained(struct output *output);
 
-/* Called by the heartbeat thread each time it runs; true: a gap was seen. */
-bool output_beat(struct output *output, uint64_t now);
-void output_proof(struct output *output, uint64_t stamp_ns);
+void output_watch(struct output *output, uint64_t proof_max_ns);	/* a pair begins: nothing is proved */
+/* A peer that is still a standby echoed the heartbeat of stamp_ns. Heartbeat thread. */
+void output_proof(struct output *output, uint64_t stamp_ns, uint64_t now);
+bool output_proof_is_old(const struct output *output);
+bool output_in_doubt(const struct output *output);	/* output is gated, and the proof is old */
 
 #endif

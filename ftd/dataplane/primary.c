@@ -43,7 +43,9 @@ void primary_lost(struct ftd_primary *primary, uint32_t reason, int64_t detail)
 	events_post(&primary->vm->events, FTD_EVENT_PEER_LOST, reason,
 		    first_sealed ? max_u64(1, atomic_load(&primary->sealed)) : 0, detail);
 	pthread_mutex_unlock(&primary->fate);
-	shutdown(primary->link.data_fd, SHUT_RDWR);	/* the sender may sit in send() */
+	/* The gate is shut, and the standby may know it; also, the sender may sit in send(). */
+	shutdown(primary->link.data_fd, SHUT_RDWR);
+	shutdown(primary->link.heartbeat_fd, SHUT_RDWR);
 	primary_wake_sender(primary);
 	primary_room_made(primary);
 	vm_request_stop(primary->vm, STOP_TICK);
@@ -239,6 +241,8 @@ static int check_link(const struct ftd_vm *vm, const ftd_link_config *link, ftd_
 				DISK_LOG_BYTES_MIN, DISK_LOG_BYTES_MAX, link->epoch_disk_bytes);
 	if (link->heartbeat_interval_ms < 1 || link->heartbeat_timeout_ms < 3 * link->heartbeat_interval_ms)
 		return ftd_fail(error, EINVAL, "the heartbeat timeout must be at least three intervals");
+	if (link->watchdog_ms < link->heartbeat_interval_ms || link->watchdog_ms >= link->heartbeat_timeout_ms)
+		return ftd_fail(error, EINVAL, "the watchdog's time must lie between heartbeat interval and timeout");
 	return 0;
 }
 
@@ -325,8 +329,7 @@ static int begin(struct ftd_primary *primary, ftd_error *error)
 	int result;
 
 	reset_counters(vm->counters);
-	atomic_store(&output->gap_max_ns, primary->heartbeat.timeout_ns / 2);
-	atomic_store(&output->last_beat_ns, now_ns());
+	output_watch(output, primary->link.watchdog_ms * FTD_MS);
 	result = vm_run_stopped(vm, command_begin, primary);
 	if (result)
 		return ftd_fail(error, -result, "starting the tracker %s: %s", vm->tracker->name, strerror(-result));

@@ -67,6 +67,7 @@ struct ftd_primary {
 	uint32_t shipped;		/* entries of `ship` in earlier parts of this epoch */
 	uint64_t sync_limit;
 	uint64_t due_ns;		/* of the last checkpoint, on schedule */
+	uint64_t postponed_ns;		/* since when epoch 1 waits for a fresh echo; 0: it does not */
 	uint64_t stalled_ns;		/* of this stop */
 	struct hotset hot;
 	enum checkpoint_step step;	/* the last one made */

@@ -49,6 +49,7 @@ struct ftd_standby {
 	bool ending;			/* LEAVE or HANDOVER came: nothing follows */
 	struct standby_disk disk;
 	bool disk_told;			/* that the disk failed */
+	bool primary_ended;		/* the receiver's, until it has ended: the peer closed, its gate is shut */
 	struct heartbeat heartbeat;
 	pthread_t thread;
 	bool started;
@@ -70,6 +71,16 @@ static bool refuse(struct ftd_standby *standby, enum refusal refusal)
 	count(&standby->vm->counters->refused[refusal], 1);
 	standby_lost(standby, FTD_LOST_REFUSED, (int64_t)refusal);
 	return false;
+}
+
+static void primary_ended(struct ftd_standby *standby, int error)
+{
+	/*
+	 * Our own SHUT_RD looks the same, and comes after `stopping` was stored:
+	 * whoever reads false here was ended by the peer.
+	 */
+	standby->primary_ended |= !atomic_load(&standby->stopping);
+	standby_lost(standby, error ? FTD_LOST_RESET : FTD_LOST_CLOSED, error);
 }
 
 /*
@@ -98,10 +109,8 @@ static bool receivev(struct ftd_standby *standby, struct iovec *iov, int parts)
 			 * primary is gone, or shut its gate before it closed. Any
 			 * other error leaves the verdict to the heartbeat.
 			 */
-			if (n == 0)
-				standby_lost(standby, FTD_LOST_CLOSED, 0);
-			else if (errno == ECONNRESET)
-				standby_lost(standby, FTD_LOST_RESET, errno);
+			if (n == 0 || errno == ECONNRESET)
+				primary_ended(standby, n == 0 ? 0 : errno);
 			return false;
 		}
 		iov_advance(&iov, &parts, (size_t)n);
@@ -466,7 +475,13 @@ void ftd_standby_close(ftd_standby *standby)
 {
 	ftd_standby_stop(standby);
 	shutdown(standby->link.data_fd, SHUT_RDWR);
-	shutdown(standby->link.heartbeat_fd, SHUT_RDWR);
+	shutdown(standby->link.heartbeat_fd, SHUT_WR);	/* that of the peer is awaited, in outwait */
+}
+
+void ftd_standby_outwait(ftd_standby *standby)
+{
+	if (!standby->primary_ended)
+		heartbeat_outwait(&standby->heartbeat);
 }
 
 uint64_t ftd_standby_epoch(ftd_standby *standby)

@@ -208,6 +208,8 @@ class WorkerSpec(Message, frozen=True, kw_only=True):
     low_latency: bool = True
     heartbeat_interval_ms: Count
     heartbeat_timeout_ms: Count
+    watchdog_ms: int = 0
+    """0: half of heartbeat_timeout_ms."""
     connect_timeout_s: Count
     socket_path: str
     data_listen: str | None = None

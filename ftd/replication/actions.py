@@ -71,6 +71,12 @@ class CloseConnections(Action):
 
 
 @dataclass(frozen=True)
+class OutwaitPrimary(Action):
+    """Standby, after CloseConnections: done when the primary can let no output go any more, because it closed
+    its own end or has had no echo for the timeout."""
+
+
+@dataclass(frozen=True)
 class StartSync(Action):
     """Active: begin the first synchronisation with ``peer`` in ``generation``; drop events still queued of an
     earlier pair."""

@@ -3,11 +3,13 @@
 Promises, checked after each event apart from the table (``_check``):
 
 - It activates only with a complete first epoch, once, and with a generation that it won or that an operator
-swore   to.
+  swore to.
+- It activates only after a primary that can let nothing out any more: one that has handed over, or that was
+  outwaited. A won generation says who goes on, not that the other has noticed.
 - A claim is outstanding exactly in failing_over, taking_over and forcing, and after a forced activation (the
-active   core inherits it). There is never more than one.
+  active core inherits it). There is never more than one.
 - After a claim was sent, nothing is acknowledged and LEAVE is not answered: the claim may be recorded,
-whatever the   arbiter's silence says, so there is no way back to standby.
+  whatever the arbiter's silence says, so there is no way back to standby.
 
 A failover that an operator asks for therefore first *probes* the arbiter, which changes nothing: unreachable,
 the request fails and the standby goes on as before. Only then does it stop acknowledging and claim. If the
@@ -33,6 +35,7 @@ _PLAIN: Final[dict[Do, act.Action]] = {
     Do.STOP_ACKS: act.StopAcknowledging(),
     Do.LEAVE_ACK: act.SendLeaveAck(),
     Do.HANDOVER_DONE: act.SendHandoverDone(),
+    Do.OUTWAIT: act.OutwaitPrimary(),
 }
 
 
@@ -128,6 +131,10 @@ class StandbyCore(Core[StandbyState]):
             self._expect(self._has_epoch, "activates only with a complete first epoch")
             entitled = self._sworn if activation.forced else self._won
             self._expect(entitled, "activates only with a generation won, or an operator's word")
+            before = actions[: actions.index(activation)]
+            self._expect(
+                activation.planned or act.OutwaitPrimary() in before, "activates only after the primary's end"
+            )
         forced = any(activation.forced for activation in activations)
         asking = self.state in STANDBY_ASKING
         self._expect(

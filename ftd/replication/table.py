@@ -43,6 +43,7 @@ class Do(enum.Enum):
     STOP_ACKS = "stop acknowledging"
     LEAVE_ACK = "send LEAVE_ACK"
     HANDOVER_DONE = "send HANDOVER_DONE"
+    OUTWAIT = "wait until the primary is silent"
     ACTIVATE = "activate"
     ACTIVATE_PLANNED = "activate after HANDOVER"
     ACTIVATE_FORCED = "activate on the operator's word"
@@ -185,7 +186,7 @@ STANDBY_TABLE: Final[Table[StandbyState]] = {
     (_S.PROBING, ev.Leave): _row(_S.DISCARDED, Do.FAIL, Do.LEAVE_ACK, Do.DROP),
     (_S.PROBING, ev.Handover): _row(_S.TAKING_OVER, Do.ASK),
     (_S.PROBING, ev.FailoverForced): _row(_S.FORCING, Do.ACCEPT, Do.STOP_ACKS, Do.ASK),
-    (_S.FAILING_OVER, ev.ClaimWon): _row(_S.SIMPLEX, Do.TAKE, Do.CLOSE, Do.ACTIVATE, Do.FINISH),
+    (_S.FAILING_OVER, ev.ClaimWon): _row(_S.SIMPLEX, Do.TAKE, Do.CLOSE, Do.OUTWAIT, Do.ACTIVATE, Do.FINISH),
     (_S.FAILING_OVER, ev.ClaimLost): _row(_S.DISCARDED, Do.GIVE_UP_CLAIM, Do.FAIL, Do.DROP),
     # The claim may be recorded: from here there is no way back to standby, only an answer.
     (_S.FAILING_OVER, ev.ArbiterUnreachable): _row(_S.FAILING_OVER, Do.ASK_AGAIN, Do.FAIL),
@@ -203,10 +204,10 @@ STANDBY_TABLE: Final[Table[StandbyState]] = {
     (_S.TAKING_OVER, ev.PeerLost): _row(_S.FAILING_OVER),
     (_S.TAKING_OVER, ev.FailoverRequested): _row(_S.TAKING_OVER, Do.ACCEPT),
     (_S.TAKING_OVER, ev.FailoverForced): _row(_S.FORCING, Do.ACCEPT),
-    (_S.FORCING, ev.ClaimWon): _row(_S.SIMPLEX, Do.TAKE, Do.CLOSE, Do.ACTIVATE, Do.FINISH),
+    (_S.FORCING, ev.ClaimWon): _row(_S.SIMPLEX, Do.TAKE, Do.CLOSE, Do.OUTWAIT, Do.ACTIVATE, Do.FINISH),
     (_S.FORCING, ev.ClaimLost): _row(_S.DISCARDED, Do.GIVE_UP_CLAIM, Do.FAIL, Do.DROP),
     (_S.FORCING, ev.ArbiterUnreachable): _row(
-        _S.SIMPLEX, Do.CLOSE, Do.ACTIVATE_FORCED, Do.ASK_AGAIN, Do.FINISH
+        _S.SIMPLEX, Do.CLOSE, Do.OUTWAIT, Do.ACTIVATE_FORCED, Do.ASK_AGAIN, Do.FINISH
     ),
     (_S.FORCING, ev.PeerLost): _row(_S.FORCING),
     (_S.FORCING, ev.Leave): _row(_S.FORCING),

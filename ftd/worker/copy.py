@@ -86,6 +86,7 @@ class VmCopy:
             act.SendLeaveAck: partial(self._answer, LEAVE_ACK),
             act.SendHandoverDone: partial(self._answer, HANDOVER_DONE),
             act.CloseConnections: self._close_connections,
+            act.OutwaitPrimary: self._outwait_primary,
             act.Activate: self._activate,
             act.DropImage: self._drop_image,
         }
@@ -267,6 +268,10 @@ class VmCopy:
         if self.standby is not None:
             await trio.to_thread.run_sync(self.standby.close)
             self._retire_standby()
+
+    async def _outwait_primary(self, _action: act.OutwaitPrimary) -> None:
+        assert self.standby is not None, "only a standby with a whole epoch activates"
+        await trio.to_thread.run_sync(self.standby.outwait)
 
     def _retire_standby(self) -> None:
         """Once the guest runs, nothing of the standby is needed; before, its memory is not worth the wait."""

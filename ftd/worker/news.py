@@ -71,6 +71,11 @@ def lost_sentence(news: News) -> str:
             return f"the disk here cannot be read ({os.strerror(news.detail)})"
         case LostReason.DISK_THERE:
             return f"its disk failed ({os.strerror(news.detail)})"
+        case LostReason.SLOW:
+            return (
+                f"the link is too slow: heartbeats are echoed after {news.detail // 1_000_000} ms, "
+                "and output would wait for ever; raise heartbeat_timeout_ms (and watchdog_ms, if it is set)"
+            )
 
 
 def stopped_sentence(news: News) -> str:

@@ -58,6 +58,7 @@ def link_config(spec: WorkerSpec, generation: int, pair: Pair) -> LinkConfig:
         heartbeat=pair.heartbeat,
         heartbeat_interval_ms=spec.heartbeat_interval_ms,
         heartbeat_timeout_ms=spec.heartbeat_timeout_ms,
+        watchdog_ms=spec.watchdog_ms,
         epoch_pages_max=spec.epoch_pages_max,
         parts_max=spec.parts_max,
         epoch_disk_bytes=spec.epoch_disk_bytes,

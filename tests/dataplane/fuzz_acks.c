@@ -195,6 +195,7 @@ static void make_primary(struct ftd_primary *primary, struct ftd_vm *vm, uint64_
 	atomic_store(&vm->output.shut, false);
 	atomic_store(&channel->head, 0);
 	atomic_store(&channel->tail, 0);
+	output_watch(&vm->output, UINT64_MAX);	/* no doubt: this is about the gate */
 	output_gate(&vm->output);
 	for (uint64_t epoch = 1; epoch <= sealed; epoch++) {
 		primary->sealed_ns[epoch % EPOCH_MARKS] = now_ns();

@@ -14,7 +14,7 @@
 
 #define FRAMES_MAX 40u
 #define GENERATION 7u
-#define DOUBT_NS 1000u
+#define STAMP_MAX_NS 2000u
 
 static const uint8_t vm_id[16] = "a virtual ftd vm";
 
@@ -27,7 +27,7 @@ struct expected {
 	uint32_t received, echoes;
 	uint64_t stamps[FRAMES_MAX + 2];	/* to be echoed, in order */
 	enum refusal refusal;
-	bool proved;
+	uint64_t proof_ns;
 };
 
 struct bytes {
@@ -54,7 +54,8 @@ static struct frame_header make_beat(struct random *random)
 {
 	struct frame_header header = { .magic = FRAME_MAGIC, .version = FRAME_VERSION, .type = FRAME_HEARTBEAT,
 				       .generation = GENERATION, .flags = random_below(random, 4),
-				       .stamp_ns = random_below(random, 2 * DOUBT_NS) };
+				       .stamp_ns = random_one_in(random, 8) ? UINT64_MAX - random_below(random, 9) :
+									   random_below(random, STAMP_MAX_NS) };
 
 	memcpy(header.vm_id, vm_id, sizeof(vm_id));
 	frame_seal(&header);
@@ -148,8 +149,8 @@ static struct expected expect(const struct bytes *stream)
 		expected.received++;
 		if (!(header.flags & HEARTBEAT_ECHO))
 			expected.stamps[expected.echoes++] = header.stamp_ns;
-		else if ((header.flags & HEARTBEAT_STANDBY) && header.stamp_ns >= DOUBT_NS)
-			expected.proved = true;
+		else if ((header.flags & HEARTBEAT_STANDBY) && header.stamp_ns <= now_ns())
+			expected.proof_ns = max_u64(expected.proof_ns, header.stamp_ns);
 	}
 	return expected;
 }
@@ -183,7 +184,7 @@ static void run_connection(struct ftd_vm *vm, uint64_t *tally, struct random *ra
 	memcpy(rules.vm_id, vm_id, sizeof(vm_id));
 	heartbeat.rules = rules;
 	heartbeat.output = heartbeat.standby ? NULL : &vm->output;
-	atomic_store(&vm->output.doubt_since_ns, DOUBT_NS);
+	output_watch(&vm->output, FTD_MS);
 	memset(vm->counters, 0, sizeof(*vm->counters));
 	write_stream(&bytes, random);
 	expected = expect(&bytes);
@@ -206,7 +207,7 @@ static void run_connection(struct ftd_vm *vm, uint64_t *tally, struct random *ra
 	CHECK(vm->counters->heartbeats_received == expected.received, "%" PRIu64 " heartbeats instead of %u",
 	      vm->counters->heartbeats_received, expected.received);
 	check_echoes(&expected, heartbeat.standby, fds[1]);
-	CHECK((atomic_load(&vm->output.doubt_since_ns) == 0) == (expected.proved && !heartbeat.standby), "doubt");
+	CHECK(atomic_load(&vm->output.proof_ns) == (heartbeat.standby ? 0 : expected.proof_ns), "proof");
 	close(fds[0]);
 	close(fds[1]);
 }

@@ -53,8 +53,7 @@ static void *heartbeat(void *argument)
 	while (!atomic_load(&over)) {
 		uint64_t now = now_ns();
 
-		output_beat(&output, now);
-		output_proof(&output, now);
+		output_proof(&output, now, now);
 	}
 	return NULL;
 }
@@ -89,8 +88,7 @@ int main(int argc, char **argv)
 	pthread_t threads[2];
 
 	CHECK(output_open(&output) == 0, "no memory");
-	atomic_store(&output.gap_max_ns, 2 * FTD_MS);
-	atomic_store(&output.last_beat_ns, now_ns());
+	output_watch(&output, 2 * FTD_MS);
 	output_gate(&output);
 	CHECK(pthread_create(&threads[0], NULL, vcpu, (void *)(uintptr_t)argument_or(argc, argv, 1, 1)) == 0, "thread");
 	CHECK(pthread_create(&threads[1], NULL, heartbeat, NULL) == 0, "thread");

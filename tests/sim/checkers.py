@@ -35,9 +35,6 @@ class Checkers:
         self._sealed: dict[tuple[int, int], Checkpoint] = {}
         self._acknowledged: dict[int, int] = {}
         self._arrived: dict[int, int] = {}
-        self._late_until_us = 0
-        self.late = 0
-        """Acknowledged output that came after the other copy went on: the known gap of docs/SIMULATOR.md."""
         self.newest_pair: Callable[[], int] = lambda: 0
         self._undisturbed: dict[int, None] = {}
         self._disturbed_up_to = 0
@@ -45,11 +42,8 @@ class Checkers:
 
     # One active copy; output commit.
 
-    def seen(self, copy: str, generation: int, node: int, now_us: int) -> None:
+    def seen(self, copy: str, generation: int, node: int) -> None:
         """Output of ``node`` is visible outside."""
-        if generation < self._last_generation and self._is_tolerated(node, now_us):
-            self.late += 1
-            return
         owner = self._owners.setdefault(generation, copy)
         if owner != copy:
             raise PromiseBroken(f"output of {owner} and of {copy} is visible in generation {generation}")
@@ -63,13 +57,6 @@ class Checkers:
             )
         self._last_generation = generation
         self.last_seen = node
-
-    def _is_tolerated(self, node: int, now_us: int) -> bool:
-        return now_us <= self._late_until_us and self._history.contains(self.last_seen, node)
-
-    def tolerate_late_output(self, until_us: int) -> None:
-        """Output that the newer copy's state contains may come late until then."""
-        self._late_until_us = until_us
 
     # Whole epochs; nothing acknowledged is lost.
 

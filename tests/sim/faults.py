@@ -42,6 +42,7 @@ class Faults:
             (2, self.cut_data_only),
             (2, self.slow_data),
             (2, self.slow_heartbeats),
+            (6, self.slow_link_and_failover),
             (2, self.flap),
             (4, self.corrupt),
             (1, self.truncate),
@@ -266,6 +267,22 @@ class Faults:
         long = self._world.clockwork.random.random() < 0.4
         added_us = self._harmless_us if not long else self._world.timeout_ms * MS + self._duration(1, 1000)
         self._delay(self._ways(), added_us, disturbs=long)
+
+    def slow_link_and_failover(self) -> None:
+        """A standby gives up on a primary that lives, on an operator's word or for a refused frame, while
+        acknowledgements and echoes are on their way: for less than the watchdog's time, or for longer."""
+        random = self._world.clockwork.random
+        timeout_us = self._world.timeout_ms * MS
+        ways = self._ways() if random.random() < 0.5 else self._ways()[: len(CHANNELS)]
+        give_up = self._world.operators.failover if random.random() < 0.7 else self.corrupt
+        # A delay that grows by less than the timeout at a time is never silence, however long it becomes.
+        steps = random.choice((1, 1, 1, 4))
+        for step in range(steps):
+            added_us = timeout_us // 2 if steps > 1 else random.randrange(timeout_us // 20, timeout_us)
+            slow = partial(self._delay, ways, added_us, disturbs=added_us > self._harmless_us)
+            self._world.clockwork.after(step * timeout_us, partial(self._unless_healed, slow))
+        given_up_us = steps * timeout_us + random.randrange(timeout_us)
+        self._world.clockwork.after(given_up_us, partial(self._unless_healed, give_up))
 
     def _delay(self, ways: list[Way], added_us: int, *, disturbs: bool) -> None:
         delay_us = self._world.network.delay_us

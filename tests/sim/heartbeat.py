@@ -35,6 +35,8 @@ class Heartbeat:
         self._lost = lost
         self._output = output
         self._broken = False
+        self._in_doubt = False
+        self._echoed_us = -link.heartbeat_timeout_ms * MS
         self._stop = False
         self._ran_us = self._next_us = self.clock_us()
         self._heard_us = self._ran_us + FIRST_BEAT_US
@@ -53,6 +55,14 @@ class Heartbeat:
     def stop(self) -> None:
         """No heartbeat and no echo after it."""
         self._stop = True
+
+    def outwait(self, over: Callable[[], None]) -> None:
+        """After `stop`, our end closed: calls ``over`` once the peer can let nothing out any more."""
+        left_us = self._echoed_us + self._timeout_us - self.clock_us()
+        if self._socket.end in (End.CLOSED, End.RESET) or left_us <= 0:
+            over()
+        else:
+            self._process.later(min(left_us, MS), lambda: self.outwait(over), Lane.THREAD)
 
     def _wake(self) -> None:
         if not self._stop:
@@ -73,7 +83,7 @@ class Heartbeat:
         if now_us - self._ran_us > self._timeout_us // 2 and self._heard_us < now_us:
             self._heard_us = now_us
         self._ran_us = now_us
-        if self._output is not None and self._output.beat(now_us):
+        if self._fell_into_doubt():
             self._next_us = now_us
         if now_us >= self._next_us:
             self._put(0, now_us)
@@ -84,6 +94,11 @@ class Heartbeat:
         self._timer += 1
         timer, due_us = self._timer, min(self._next_us, self._heard_us + self._timeout_us + 1)
         self._process.later(max(due_us - now_us, 1), lambda: self._on_timer(timer), self.lane)
+
+    def _fell_into_doubt(self) -> bool:
+        before = self._in_doubt
+        self._in_doubt = self._output is not None and self._output.in_doubt()
+        return self._in_doubt and not before
 
     def _put(self, flags: int, stamp_us: int) -> None:
         if self._broken:
@@ -108,6 +123,7 @@ class Heartbeat:
     def _take(self, header: Header) -> None:
         self.heard()
         if not header.flags & HeartbeatFlag.ECHO:
+            self._echoed_us = self.clock_us()
             self._put(HeartbeatFlag.ECHO, header.stamp_ns // 1000)
         elif self._output is not None and header.flags & HeartbeatFlag.STANDBY:
             self._output.proof(header.stamp_ns // 1000)

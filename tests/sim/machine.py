@@ -190,9 +190,10 @@ class Machine:
 
     def release_output(self) -> None:
         """Lets out what may leave, after ftd/dataplane/io.c."""
+        self.output.held = False
         while (node := self.output.next()) is not None:
             self.outside.see(self, node)
-        if self.output.doubt_since_us and not self.output.shut:
+        if self.output.held:
             self.process.later(10 * MS, self.release_output, Lane.IO)
         if self.primary is not None:
             self.primary.check_drained()

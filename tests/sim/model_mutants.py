@@ -58,15 +58,18 @@ def _no_doubt(planting: Planting) -> None:
     planting.attribute(Output, "in_doubt", lambda output: False)
 
 
-def _fresh_beat_ends_doubt(planting: Planting) -> None:
-    right = Output.beat
+def _old_echo_is_proof(planting: Planting) -> None:
+    right = Output.proof
+    planting.attribute(Output, "proof", lambda output, stamp_us: right(output, output._clock()))
 
-    def beat(output: Output, now_us: int) -> bool:
-        gap = right(output, now_us)
-        output.doubt_since_us = 0
-        return gap
 
-    planting.attribute(Output, "beat", beat)
+def _echo_long_ago_is_proof(planting: Planting) -> None:
+    right = Output.watch
+    planting.attribute(Output, "watch", lambda output, proof_max_us: right(output, 4 * proof_max_us))
+
+
+def _not_outwaited(planting: Planting) -> None:
+    planting.attribute(Standby, "outwait", lambda standby: None)
 
 
 def _time_of_day(planting: Planting) -> None:
@@ -91,8 +94,14 @@ MODEL_MUTANTS: dict[str, Mutant] = {
     "ack-before-verify": Mutant("an ACK says that all of k is here and right", _ack_before_verify),
     "part-applied-at-once": Mutant("the image holds whole epochs only", _part_applied_at_once),
     "received-epochs-dropped": Mutant("a whole epoch is never lost", _received_epochs_dropped),
-    "doubt-rule-dropped": Mutant("after a gap prove first that you are the one", _no_doubt),
-    "fresh-beat-ends-doubt": Mutant("only an echo ends doubt", _fresh_beat_ends_doubt),
+    "watchdog-dropped": Mutant("output needs a young echo", _no_doubt),
+    "watchdog-counts-from-the-echo": Mutant("an echo proves what was at its stamp", _old_echo_is_proof),
+    "watchdog-outlasts-the-timeout": Mutant(
+        "output stops before the other may go on", _echo_long_ago_is_proof
+    ),
+    "primary-not-outwaited": Mutant(
+        "a standby that gives up waits until the other is silent", _not_outwaited
+    ),
     "silence-by-time-of-day": Mutant("a clock that is set is no reason to fail over", _time_of_day),
     "heartbeats-in-the-interpreter": Mutant(
         "a busy interpreter is no reason either", _beats_in_the_interpreter

@@ -62,10 +62,6 @@ class Network:
         self.flows += [near.outgoing, far.outgoing]
         return near, far
 
-    def longest_delay_us(self) -> int:
-        """What faults add to the usual delay, on the slowest way."""
-        return max(self.delay_us.values(), default=0)
-
     def remember(self, frame: bytes) -> None:
         """Keep an EPOCH that is sent whole, for somebody who replays it later."""
         header = Header.decode(frame[:HEADER_BYTES])
@@ -206,10 +202,14 @@ class Socket:
 
     def shutdown(self) -> None:
         """shutdown(SHUT_RDWR): the peer sees the end of the stream, and so do we."""
+        self.shutdown_sending()
+        self.end = self.end or End.CLOSED
+
+    def shutdown_sending(self) -> None:
+        """shutdown(SHUT_WR): the peer sees the end of the stream, we go on receiving."""
         if not self._sent_end:
             self._sent_end = True
             self.outgoing.push(End.CLOSED)
-        self.end = self.end or End.CLOSED
 
     def close(self) -> None:
         """Close, or the kernel's close at the end of a process."""

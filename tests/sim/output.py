@@ -17,9 +17,10 @@ class Output:
         self._may_leave: deque[int] = deque()
         self.direct = True
         self.shut = False
-        self.doubt_since_us = 0
-        self.last_beat_us = 0
-        self.gap_max_us = 0
+        self._proof_us = 0
+        self._proof_max_us = 0
+        self.held = False
+        """Something would have left but for doubt."""
 
     def append(self, epoch: int, item: int) -> None:
         """The guest puts ``item`` out in the running ``epoch``."""
@@ -39,39 +40,36 @@ class Output:
     def ungate(self) -> None:
         """Protection has ended: everything may leave."""
         self._may_leave.extend(self._held.release_all())
-        self.last_beat_us = self.doubt_since_us = 0
         self.shut = False
         self.direct = True
 
     def in_doubt(self) -> bool:
         """Whether this side has to prove first that it is still the active one."""
-        if self.doubt_since_us:
-            return True
-        now_us = self._clock()
-        if not self.last_beat_us or now_us - self.last_beat_us <= self.gap_max_us:
-            return False
-        self.doubt_since_us = now_us
-        return True
+        return not self.direct and self.proof_is_old()
+
+    def watch(self, proof_max_us: int) -> None:
+        """A pair begins: nothing is proved."""
+        self._proof_us = 0
+        self._proof_max_us = proof_max_us
+
+    def proof(self, stamp_us: int) -> None:
+        """A peer that is still a standby echoed a heartbeat of that time."""
+        if stamp_us <= self._clock():
+            self._proof_us = max(self._proof_us, stamp_us)
+
+    def proof_is_old(self) -> bool:
+        """The standby may be about to become active."""
+        return self._clock() - self._proof_us > self._proof_max_us
 
     def next(self) -> int | None:
         """What leaves now; judged anew for each write."""
-        if not self._may_leave or self.shut or self.in_doubt():
+        if not self._may_leave or self.shut:
+            return None
+        if self.in_doubt():
+            self.held = True
             return None
         return self._may_leave.popleft()
 
     def drained(self) -> bool:
         """Nothing that may leave is left."""
         return not self._may_leave
-
-    def beat(self, now_us: int) -> bool:
-        """The heartbeat thread runs; True: it had not for too long."""
-        gap = bool(self.last_beat_us) and now_us - self.last_beat_us > self.gap_max_us
-        if gap:
-            self.doubt_since_us = now_us
-        self.last_beat_us = now_us
-        return gap
-
-    def proof(self, stamp_us: int) -> None:
-        """A peer that is still a standby echoed a heartbeat of that time."""
-        if self.doubt_since_us and stamp_us >= self.doubt_since_us:
-            self.doubt_since_us = 0

@@ -31,8 +31,6 @@ class Outside:
         self.on_seal: Callable[[], None] = lambda: None
         self.answered = 0
         """Requests that got their answer; the next one is this number."""
-        self.link_delay_us: Callable[[], int] = lambda: 0
-        """How long faults delay what travels between the hosts now, at most."""
         self._clockwork = clockwork
         self._hosts = hosts
         self._connected_to = 0
@@ -54,7 +52,7 @@ class Outside:
     def see(self, machine: Machine, node: int) -> None:
         """Output leaves ``machine``."""
         self.timeline.detail(machine.label, "output {} is seen", node)
-        self.checkers.seen(machine.label, machine.generation(), node, self._clockwork.now_us)
+        self.checkers.seen(machine.label, machine.generation(), node)
         if self.history.answers.get(node) == self.answered:
             self.answered += 1
             self._asked_us = self._clockwork.now_us
@@ -83,11 +81,6 @@ class Outside:
         )
         resumed = Checkpoint(machine.node, tuple(machine.memory))
         self.checkers.activated(machine.label, standby.pair, standby.epoch, resumed)
-        # The known gap: what acknowledgements do that were on their way when the standby gave its peer up.
-        transit_us = self.link_delay_us()
-        if standby.lost_reason in (None, LostReason.REFUSED):
-            transit_us += standby.timeout_us
-        self.checkers.tolerate_late_output(self._clockwork.now_us + transit_us)
 
     def peer_lost(self, machine: Machine, reason: LostReason) -> None:
         """A data plane takes its peer for lost."""

@@ -13,7 +13,7 @@ from ftd.protocol.body import Page
 from ftd.protocol.frames import HEADER_BYTES, FrameType, Header
 from ftd.replication.epochs import EpochAccount
 from ftd.replication.first_sync import Verdict, after_slice
-from tests.sim.clockwork import MS
+from tests.sim.clockwork import MS, SECOND
 from tests.sim.frames import Wire, take_header
 from tests.sim.heartbeat import Heartbeat
 from tests.sim.network import End, Socket, WholeEpoch
@@ -22,6 +22,7 @@ from tests.sim.process import Lane
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
 
+ECHO_PATIENCE_US = 5 * SECOND
 _ALLOWED = frozenset({FrameType.ACK, FrameType.LEAVE_ACK, FrameType.HANDOVER_DONE})
 
 
@@ -53,8 +54,8 @@ class Primary:
         self._sync_limit = len(machine.memory)
         machine.dirty.clear()
         output = machine.output
-        output.gap_max_us = link.heartbeat_timeout_ms * MS // 2
-        output.last_beat_us = self.process.host.boottime_us()
+        output.watch(link.watchdog * MS)
+        self._postponed_us = 0
         self._socket.on_readable = self._wake_io
         self.heartbeat = Heartbeat(self.process, link, self._wire, self.report_lost, output)
         self.process.soon(self._sync_slice, Lane.SENDER)
@@ -80,6 +81,9 @@ class Primary:
             return
         self._pending.update(self.machine.dirty)
         self.machine.dirty.clear()
+        if self._postponed_us and not sent:
+            self._next_slice()  # all had gone, and epoch 1 still waits for an echo
+            return
         decision = after_slice(
             limit_pages=self._sync_limit,
             pending_pages=len(self._pending),
@@ -88,11 +92,22 @@ class Primary:
         )
         self._sync_limit = decision.limit_pages
         self.machine.held_back = decision.verdict is Verdict.THROTTLE
-        if decision.verdict is Verdict.SEAL:
+        if decision.verdict is Verdict.SEAL and not self.machine.output.proof_is_old():
             self._seal_first()
             return
+        if decision.verdict is Verdict.SEAL and self._link_is_too_slow():
+            self.report_lost(LostReason.SLOW, 0)
+            return
+        self._next_slice()
+
+    def _next_slice(self) -> None:
         self.machine.schedule_step()
         self.process.soon(self._sync_slice, Lane.SENDER)
+
+    def _link_is_too_slow(self) -> bool:
+        now_us = self.process.host.boottime_us()
+        self._postponed_us = self._postponed_us or now_us
+        return now_us - self._postponed_us >= ECHO_PATIENCE_US
 
     def _seal_first(self) -> None:
         self.machine.dirty = self._pending
@@ -264,7 +279,8 @@ class Primary:
             self.machine.output.shut = True
         epoch = max(1, self.account.sealed) if self.first_sealed else 0
         self.machine.post(EventKind.PEER_LOST, reason=reason, epoch=epoch, detail=detail)
-        self._socket.shutdown()
+        for socket in self._sockets:
+            socket.shutdown()
         self.process.soon(self._give_up, Lane.VCPU)
 
     def leave(self) -> None:

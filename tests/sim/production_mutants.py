@@ -77,7 +77,12 @@ TABLE_MUTANTS: dict[str, Mutant] = {
         "every request is answered", _active(ev.Protected, A.SEALED, A.PROTECTED)
     ),
     "standby-activates-without-the-arbiter": Mutant(
-        "activation needs a generation", _standby(ev.PeerLost, S.STANDBY, S.SIMPLEX, Do.CLOSE, Do.ACTIVATE)
+        "activation needs a generation",
+        _standby(ev.PeerLost, S.STANDBY, S.SIMPLEX, Do.CLOSE, Do.OUTWAIT, Do.ACTIVATE),
+    ),
+    "standby-does-not-outwait": Mutant(
+        "a won generation does not say that the other has noticed",
+        _standby(ev.ClaimWon, S.FAILING_OVER, S.SIMPLEX, Do.TAKE, Do.CLOSE, Do.ACTIVATE, Do.FINISH),
     ),
     "standby-activates-without-epoch-1": Mutant(
         "no activation before the first whole epoch",
@@ -85,12 +90,24 @@ TABLE_MUTANTS: dict[str, Mutant] = {
     ),
     "standby-activates-though-it-lost": Mutant(
         "a lost claim ends a copy",
-        _standby(ev.ClaimLost, S.FAILING_OVER, S.SIMPLEX, Do.GIVE_UP_CLAIM, Do.CLOSE, Do.ACTIVATE, Do.FAIL),
+        _standby(
+            ev.ClaimLost,
+            S.FAILING_OVER,
+            S.SIMPLEX,
+            Do.GIVE_UP_CLAIM,
+            Do.CLOSE,
+            Do.OUTWAIT,
+            Do.ACTIVATE,
+            Do.FAIL,
+        ),
     ),
     "standby-takes-silence-for-a-yes": Mutant(
         "an arbiter that does not answer means no",
         _standby(
-            ev.ArbiterUnreachable, S.FAILING_OVER, S.SIMPLEX, Do.GIVE_UP_CLAIM, Do.CLOSE, Do.ACTIVATE, Do.FAIL
+            ev.ArbiterUnreachable,
+            S.FAILING_OVER,
+            S.SIMPLEX,
+            *(Do.GIVE_UP_CLAIM, Do.CLOSE, Do.OUTWAIT, Do.ACTIVATE, Do.FAIL),
         ),
     ),
     "standby-asks-only-once": Mutant(

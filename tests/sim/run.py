@@ -19,8 +19,6 @@ class Outcome:
     seed: int
     failure: str = ""
     events: list[str] = field(default_factory=list)
-    late: int = 0
-    """Outputs that came late, by the known gap of docs/SIMULATOR.md."""
 
     @property
     def failed(self) -> bool:
@@ -52,4 +50,4 @@ def run_seed(seed: int, *, detailed: bool = False, keep_events: bool = False) ->
         events = [*world.timeline.lines(), *world.describe()] if failure or keep_events else []
     if seed % RUNS_PER_COLLECTION == 0:
         gc.collect()
-    return Outcome(seed, failure, events, world.outside.checkers.late)
+    return Outcome(seed, failure, events)

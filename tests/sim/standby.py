@@ -10,11 +10,11 @@ from ftd.protocol import body as production_body
 from ftd.protocol.body import Page
 from ftd.protocol.frames import HEADER_BYTES, FrameType, Header
 from ftd.protocol.refusal import Refusal
-from tests.sim.clockwork import MS
 from tests.sim.frames import Wire, take_header
 from tests.sim.heartbeat import Heartbeat
 from tests.sim.network import End, Socket
 from tests.sim.process import Lane
+from tests.sim.trio_stand_in import Pending
 
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
@@ -34,8 +34,7 @@ class Standby:
         self.pair = self._socket.connection
         self.epoch = 0
         """Newest committed."""
-        self.timeout_us = link.heartbeat_timeout_ms * MS
-        self.lost_reason: LostReason | None = None
+        self._primary_ended = False
         self._wire = Wire.of(link, len(machine.memory))
         self._staged: list[tuple[Page, ...]] = []
         self._state = b""
@@ -68,8 +67,12 @@ class Standby:
     def close(self) -> None:
         """The primary sees its connections closed."""
         self.stop()
-        for socket in self._sockets:
-            socket.shutdown()
+        self._sockets[0].shutdown()
+        self._sockets[1].shutdown_sending()
+
+    def outwait(self) -> Pending | None:
+        """After close(): over when the primary can let nothing out any more."""
+        return None if self._primary_ended else Pending(self.heartbeat.outwait)
 
     def free(self) -> None:
         """Closes for good."""
@@ -84,7 +87,6 @@ class Standby:
 
     def _report_lost(self, reason: LostReason, detail: int) -> None:
         if not self._lost and not self._stopping:
-            self.lost_reason = reason
             self.machine.post(EventKind.PEER_LOST, reason=reason, epoch=self.epoch, detail=detail)
         self._lost = True
 
@@ -114,6 +116,7 @@ class Standby:
 
     def _stream_ended(self) -> bool:
         if not self._stopping:
+            self._primary_ended = self._socket.end in (End.CLOSED, End.RESET)
             if self._socket.end is End.CLOSED:
                 self._report_lost(LostReason.CLOSED, 0)
             elif self._socket.end is End.RESET:

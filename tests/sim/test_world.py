@@ -131,18 +131,18 @@ def test_checkers_want_one_line_of_history() -> None:
     judge, history = checkers()
     one = history.step(0)
     two, other = history.step(one), history.step(one)
-    judge.seen("alpha.1", 1, one, 0)
-    judge.seen("alpha.1", 1, two, 0)
+    judge.seen("alpha.1", 1, one)
+    judge.seen("alpha.1", 1, two)
     with pytest.raises(PromiseBroken, match="does not follow"):
-        judge.seen("beta.2", 2, other, 0)
+        judge.seen("beta.2", 2, other)
 
 
 def test_checkers_want_one_copy_in_a_generation() -> None:
     judge, history = checkers()
     one = history.step(0)
-    judge.seen("alpha.1", 1, one, 0)
+    judge.seen("alpha.1", 1, one)
     with pytest.raises(PromiseBroken, match="visible in generation 1"):
-        judge.seen("beta.2", 1, history.step(one), 0)
+        judge.seen("beta.2", 1, history.step(one))
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,13 @@ def fail_after(seconds: float) -> Iterator[None]:
         task.deadline_us = None
 
 
+class Pending:
+    """What a function in a helper thread returns that blocks there: ``begin`` calls back when it is over."""
+
+    def __init__(self, begin: Callable[[Callable[[], None]], None]) -> None:
+        self.begin = begin
+
+
 class _Call:
     """A function in a helper thread. With a deadline it asks the arbiter, which takes its own time."""
 
@@ -225,13 +232,19 @@ class _Call:
 
     def _run(self, answer_us: int = 0) -> None:
         try:
-            finish = partial(self._finish, self._task.wake, self._function())
+            outcome = self._function()
         except HostCrashed as crash:
             crash.host_lost_power()
             return
         except Exception as error:
-            finish = partial(self._finish, self._task.wake_with, error)
-        self._task.process.later(answer_us, finish, Lane.THREAD)
+            self._task.process.later(
+                answer_us, partial(self._finish, self._task.wake_with, error), Lane.THREAD
+            )
+            return
+        if isinstance(outcome, Pending):
+            outcome.begin(partial(self._finish, self._task.wake, None))
+            return
+        self._task.process.later(answer_us, partial(self._finish, self._task.wake, outcome), Lane.THREAD)
 
     def _finish(self, wake: Callable[[Any], None], outcome: object) -> None:
         if not self._over:

@@ -57,7 +57,6 @@ class World:
         self.outside.checkers.newest_pair = lambda: self.network.connections
         self.outside.on_seal = self.faults.at_seal
         self.network.arrived = self.outside.arrived
-        self.outside.link_delay_us = self.network.longest_delay_us
         self.healed = False
         self.lost_for_good = ""
         """Why the guest cannot run any more though nothing was done wrong; empty while it can."""

@@ -147,6 +147,18 @@ def test_vm_id_follows_from_the_name_alone(load_files: Load) -> None:
         ),
         ("[replication]\ncheckpoint_rate_hz = 0", "replication.checkpoint_rate_hz: Expected `int` >= 1"),
         ("[replication]\nheartbeat_timeout_ms = 50", "one late heartbeat would look like a dead host"),
+        (
+            "[replication]\nheartbeat_interval_ms = 30\nwatchdog_ms = 34",
+            "replication.watchdog_ms: heartbeat_interval_ms 30 + 5 for the echo = 35 is more than",
+        ),
+        (
+            "[replication]\nheartbeat_interval_ms = 3\nheartbeat_timeout_ms = 12",
+            "= 8 is more than watchdog_ms 6 (half of heartbeat_timeout_ms): output would wait",
+        ),
+        (
+            "[replication]\nwatchdog_ms = 451",
+            "watchdog_ms 451 + slack 50 = 501 is more than heartbeat_timeout_ms 500: the standby might",
+        ),
         ("[peers.alpha]\naddress = '127.0.0.1:1'", "peers.alpha: a host cannot be its own peer"),
         ("[peers.gamma]\naddress = '127.0.0.1'", "peers.gamma.address: '127.0.0.1' is not address:port"),
         ("[peers.gamma]\naddress = 'h:70000'", "peers.gamma.address: 'h:70000': '70000' is no port"),

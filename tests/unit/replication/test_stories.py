@@ -16,6 +16,7 @@ from ftd.replication.actions import (
     FinishRequest,
     GateOutput,
     HoldGuest,
+    OutwaitPrimary,
     ProbeArbiter,
     ReleaseGeneration,
     ReleaseOutput,
@@ -36,6 +37,7 @@ from ftd.replication.states import ActiveState, StandbyState
 
 CLAIM = b"sixteen bytes id"
 ASK = AskArbiter(3, CLAIM)
+TAKEN_OVER = [ASK, CloseConnections(), OutwaitPrimary(), Activate(4)]
 PROTECT = (ev.EnterRequested(1, "beta"), ev.FirstSealed(), ev.Protected())
 
 
@@ -221,7 +223,7 @@ def test_failover_on_the_primary() -> None:
 
 def test_standby_takes_over_when_its_primary_falls_silent() -> None:
     core = standby(ev.FirstComplete())
-    assert tell(core, ev.PeerLost("silent"), ev.ClaimWon(4)) == [ASK, CloseConnections(), Activate(4)]
+    assert tell(core, ev.PeerLost("silent"), ev.ClaimWon(4)) == TAKEN_OVER
     went_on = ActiveCore.after_failover(core, new_claim_id=lambda: CLAIM)
     assert (went_on.state, went_on.generation, went_on.claim) == (ActiveState.SIMPLEX, 4, None)
 
@@ -252,9 +254,7 @@ def test_failover_by_an_operator() -> None:
     assert tell(core, ev.FailoverRequested(1), ev.ProbeAnswered(), ev.ClaimWon(4)) == [
         ProbeArbiter(),
         StopAcknowledging(),
-        ASK,
-        CloseConnections(),
-        Activate(4),
+        *TAKEN_OVER,
         FinishRequest(1),
     ]
 
@@ -275,8 +275,8 @@ def test_failover_whose_arbiter_falls_silent_after_the_claim_has_no_way_back_but
     assert error(tell(core, ev.ArbiterUnreachable("timed out"))).kind is ErrorKind.ARBITER_UNREACHABLE
     assert core.state is StandbyState.FAILING_OVER
     assert tell(core, ev.FailoverForced(2)) == []
-    closed, activated, again, finished = tell(core, ev.ArbiterUnreachable("timed out"))
-    assert (closed, activated) == (CloseConnections(), Activate(4, forced=True))
+    closed, outwaited, activated, again, finished = tell(core, ev.ArbiterUnreachable("timed out"))
+    assert (closed, outwaited, activated) == (CloseConnections(), OutwaitPrimary(), Activate(4, forced=True))
     assert isinstance(again, AskArbiter)
     assert again.claim_id == CLAIM
     assert finished == FinishRequest(2)
