@@ -169,6 +169,14 @@ class Socket:
         """Where this end is."""
         return self.process.host
 
+    def getsockname(self) -> tuple[str, int]:
+        """Address and port; of no meaning in this world but to be shown."""
+        return self.host.name, 1 + self.connection
+
+    def getpeername(self) -> tuple[str, int]:
+        """The same of the other end."""
+        return self.peer.getsockname()
+
     def send(self, data: bytes) -> bool:
         """False: the connection is gone."""
         if self._sent_end or not self._open or self.end in (End.RESET, End.PATH):

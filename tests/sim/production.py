@@ -60,7 +60,8 @@ local.fcntl = disk.SimFcntl
 local.record_file = record_file
 service.pair = SimpleNamespace(connect=handshake.connect, PairError=handshake.PairError)
 # A file that grows is no part of what is simulated: what leaves a guest goes to ``outside``.
-copy.VmCopy._plug_serial = lambda _copy: None
+copy.VmCopy._plug_serial_log = lambda _copy: None
+copy.VmCopy._plug_sockets = lambda _copy: None
 
 logger = Logger()
 logger.where = lambda: trio_stand_in.current_process().label

@@ -168,6 +168,13 @@ async def open_nursery() -> AsyncIterator[Nursery]:
         nursery.cancel_scope.cancel()
 
 
+class CancelScope:
+    """trio.CancelScope of what a guest of this world never does: it has no network to be announced on."""
+
+    def cancel(self) -> None:
+        """Nothing is in it."""
+
+
 class Lock:
     """trio.Lock."""
 
