@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import trio
+
 from ftd.errors import ControlError, ErrorKind
 
 
@@ -11,6 +13,7 @@ class BusyVms:
 
     def __init__(self) -> None:
         self._doing: dict[str, str] = {}
+        self._waiting = trio.lowlevel.ParkingLot()
 
     def is_busy(self, vm: str) -> bool:
         """Whether something is being done to the VM."""
@@ -27,3 +30,9 @@ class BusyVms:
             yield
         finally:
             del self._doing[vm]
+            self._waiting.unpark_all()
+
+    async def until_idle(self, vm: str) -> None:
+        """Returns when nothing is being done to the VM. For what no operator asked for."""
+        while vm in self._doing:
+            await self._waiting.park()

@@ -86,7 +86,7 @@ async def run(
         operations = Operations(
             config, workers, busy, wishes, kept_off, entering, keeper, no_arbiter, memory_available_bytes
         )
-        workers.reboot = partial(reboots.start_again, operations)
+        workers.reboot = partial(reboots.start_again, operations, busy)
         standbys = Standbys(config, workers, busy, wishes, kept_off, memory_available_bytes)
         evacuation = Evacuation(config, workers, operations.switchover)
         maintenance = Maintenance(config, kept_off, evacuation)

@@ -18,7 +18,6 @@ from ftd.limits import ready_deadline_s
 from ftd.protocol import envelope
 from ftd.protocol.control import (
     EXIT_REBOOT,
-    EXIT_REBOOT_PROTECTED,
     WORKER_STATUS,
     Message,
     Method,
@@ -38,8 +37,6 @@ TAP_FD: Final = 4
 READY_REPORT_BYTES_MAX: Final = 65536
 LOG_TAIL_LINES: Final = 5
 LOG_TAIL_CHARACTERS: Final = 1000
-REBOOTS: Final = {EXIT_REBOOT: False, EXIT_REBOOT_PROTECTED: True}
-"""Exit codes that ask for a new start, and whether the guest was protected."""
 CLEAN_END: Final = "ended by itself"
 # Between the close of a dying worker's sockets and its end lies the return of its memory.
 ENDING_S: Final = 2.0
@@ -60,6 +57,8 @@ class Worker:
     pidfd: int
     log_path: Path
     gone: trio.Event = field(default_factory=trio.Event)
+    unwanted: bool = False
+    """It was asked to end: whatever its guest wanted."""
     exit_code: int | None = None
     """Once it is gone; None: killed, or an earlier ftd's child."""
 
@@ -109,7 +108,7 @@ class Worker:
         assert ended is not None, "only WNOHANG returns None"
         if ended.si_code == os.CLD_EXITED:
             self.exit_code = ended.si_status
-            if ended.si_status in REBOOTS:
+            if ended.si_status == EXIT_REBOOT:
                 return CLEAN_END
             return f"exited with code {ended.si_status}" if ended.si_status else CLEAN_END
         return f"killed by {signal.Signals(ended.si_status).name}"

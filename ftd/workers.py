@@ -12,9 +12,9 @@ from ftd.errors import ControlError, ErrorKind
 from ftd.limits import WORKER_STOP_DEADLINE_S
 from ftd.log import get_logger
 from ftd.output import network
-from ftd.protocol.control import WORKER_STOP, Nothing, WorkerSpec, WorkerStatus
+from ftd.protocol.control import EXIT_REBOOT, WORKER_STOP, Nothing, WorkerSpec, WorkerStatus
 from ftd.vm_states import ENDED_STATES
-from ftd.worker_process import CLEAN_END, REBOOTS, Worker, WorkerGone, log_tail
+from ftd.worker_process import CLEAN_END, Worker, WorkerGone, log_tail
 
 log = get_logger(__name__)
 
@@ -32,8 +32,8 @@ class Workers:
         self._workers: dict[str, Worker] = {}
         # A bridge must not be found empty and removed while another VM is about to join it.
         self._network = trio.Lock()
-        self.reboot: Callable[[str, bool], Awaitable[None]] | None = None
-        """Called with a VM, and whether it was protected, when its guest has ended to be started again."""
+        self.reboot: Callable[[str], Awaitable[None]] | None = None
+        """Called with a VM when its guest has ended to be started again."""
 
     def get(self, vm: str) -> Worker | None:
         """The VM's worker, if it runs."""
@@ -103,6 +103,7 @@ class Workers:
         With `or_kill` one that is wedged is killed: not for a standby, which may have come to own the guest
         since it was asked. Raises ControlError when the worker refuses or, without `or_kill`, is wedged.
         """
+        worker.unwanted = True
         try:
             await worker.call(WORKER_STOP, Nothing())
         except WorkerGone:
@@ -181,8 +182,8 @@ class Workers:
                 path.unlink()
         worker.gone.set()
         self._changed()
-        if worker.exit_code in REBOOTS and self.reboot is not None:
-            self._nursery.start_soon(self.reboot, vm, REBOOTS[worker.exit_code])
+        if worker.exit_code == EXIT_REBOOT and not worker.unwanted and self.reboot is not None:
+            self._nursery.start_soon(self.reboot, vm)
 
     async def _wait_gone(self, worker: Worker, *, or_kill: bool) -> None:
         with trio.move_on_after(WORKER_STOP_DEADLINE_S):

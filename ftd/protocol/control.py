@@ -23,9 +23,8 @@ from ftd import limits
 # Hosts of different control protocols refuse each other by name (`peer_hello`), before anything else is said.
 PROTOCOL_VERSION: Final = 2
 
-# How a worker ends whose guest asked for a reboot: ftd starts the VM again, and protects it again if it was.
-EXIT_REBOOT: Final = 3
-EXIT_REBOOT_PROTECTED: Final = 4
+# Exit code of a worker whose guest asked for a reboot: ftd starts the VM again.
+EXIT_REBOOT: Final = 70
 
 Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9._-]*\Z", max_length=limits.NAME_LENGTH_MAX)]
 VmId = Annotated[bytes, Meta(min_length=limits.VM_ID_BYTES, max_length=limits.VM_ID_BYTES)]

@@ -15,12 +15,12 @@ from ftd import disk_record
 from ftd.dataplane.core import HANDOVER_DONE, LEAVE_ACK, CycleConfig, Machine, Primary, Standby
 from ftd.dataplane.errors import DataplaneError
 from ftd.log import get_logger
-from ftd.protocol.control import EXIT_REBOOT, EXIT_REBOOT_PROTECTED, GUEST_RUNS, LinkEnds, WorkerSpec
+from ftd.protocol.control import EXIT_REBOOT, GUEST_RUNS, LinkEnds, WorkerSpec
 from ftd.protocol.refusal import FrameRefused, Refusal
 from ftd.replication import actions as act
 from ftd.replication.active import ActiveCore
 from ftd.replication.standby import StandbyCore
-from ftd.replication.states import ACTIVE_ALONE, ActiveState
+from ftd.replication.states import ActiveState
 from ftd.vm.microvm import machine as microvm
 from ftd.vm.microvm.boot import BootError
 from ftd.worker import faults
@@ -69,7 +69,7 @@ class VmCopy:
         self._tap_fd = tap_fd
         self._announcing = trio.CancelScope()
         self._wakefulness = Wakefulness(wanted=spec.low_latency)
-        self._reboot = 0
+        self._reboot = False
         self._refused_in_handshake: dict[Refusal, int] = {}
         self._performers: Final[dict[type[act.Action], Callable[[Any], Awaitable[None]]]] = {
             act.StartSync: self._start_sync,
@@ -104,13 +104,13 @@ class VmCopy:
         self._refused_in_handshake.update(refused)
 
     def note_reboot(self) -> None:
-        """The guest asked for a reboot. Before the core hears that it has stopped."""
-        self._reboot = EXIT_REBOOT if self.core.state in ACTIVE_ALONE else EXIT_REBOOT_PROTECTED
+        """The guest asked for a reboot."""
+        self._reboot = True
 
     @property
     def exit_code(self) -> int:
         """What this process tells ftd by its end: only who had the guest to its end may ask for a new one."""
-        return self._reboot if self.core.state is ActiveState.STOPPED else 0
+        return EXIT_REBOOT if self._reboot and self.core.state is ActiveState.STOPPED else 0
 
     # ---- active side ----
 

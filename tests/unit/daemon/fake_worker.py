@@ -16,6 +16,7 @@ import trio
 from ftd.errors import ControlError, ErrorKind
 from ftd.protocol import envelope
 from ftd.protocol.control import (
+    EXIT_REBOOT,
     WORKER_CORRUPT,
     WORKER_ENTER,
     WORKER_FAILOVER,
@@ -46,6 +47,7 @@ MISBEHAVIOURS = {
     "die-in-enter",
     "hang-in-enter",
     "ignore-stop",
+    "reboot-in-enter",
 }
 LEAVE, LEFT, HANDOVER, DONE, WELCOME = b"L", b"l", b"H", b"h", b"w"
 
@@ -91,6 +93,8 @@ class FakeWorker:
         if self.misbehaviour == "die-in-enter":
             print("it is a good day to die", flush=True)
             os._exit(3)
+        if self.misbehaviour == "reboot-in-enter":
+            os._exit(EXIT_REBOOT)
         self.state = "syncing"
         if self.misbehaviour == "hang-in-enter":
             await self.left_while_syncing.wait()

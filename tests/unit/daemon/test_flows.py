@@ -88,6 +88,19 @@ async def test_worker_killed_is_listed_no_more(alpha: Host, beta: Host) -> None:
         await alpha.ask(ENTER)
 
 
+async def test_a_guest_that_reboots_runs_again(alpha: Host, beta: Host, misbehave: Misbehave) -> None:
+    misbehave("reboot-in-enter")
+    first = await alpha.start_vm()
+    with pytest.raises(ControlError, match="web ended during enter"):
+        await alpha.ask(ENTER)
+    misbehave("")
+    with trio.fail_after(30):
+        while not (entries := (await alpha.call(STATUS, StatusParams())).workers):
+            await trio.sleep(0.01)
+    assert entries[0].pid != first
+    assert entries[0].state == "idle"
+
+
 async def test_restart_finds_the_workers_again(
     hosts: tuple[Host, Host], alpha: Host, beta: Host, nursery: trio.Nursery
 ) -> None:
