@@ -68,6 +68,7 @@ PROGRAMS: Final = {
         ("net.c", "net_addresses.c", "virtio.c", "output.c", "events.c"),
         _ARENAS,
     ),
+    "serial_model": Program(("serial_model.c",), ("serial.c", "power.c", "output.c", "base.c"), ("ioctl",)),
     "output_threads": Program(("output_threads.c",), ("output.c", "base.c")),
     "fuzz_standby": Program(
         ("fuzz_standby.c", "standby_model.c", "exact_arenas.c", "stub_machine.c"),

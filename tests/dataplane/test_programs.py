@@ -43,6 +43,7 @@ def tally(output: str) -> dict[int, int]:
         "mt_model",
         "net_model",
         "output_model",
+        "serial_model",
         "share_model",
     ],
 )
