@@ -33,8 +33,9 @@ def keys() -> list[str]:
         "console": config_schema.ConsoleSection,
         "net": config_schema.NetSection,
         "disk": config_schema.DiskSection,
+        "serial": config_schema.SerialSection,
     }
-    sections = {"host", "peers", "arbiter", "log", "guest", "console", "net", "disk"}
+    sections = {"host", "peers", "arbiter", "log", "guest", "console", "net", "disk", "serial"}
     found = [field.name for kind in plain for field in msgspec.structs.fields(kind)]
     found = ["[replication]" if name == "replication" else name for name in found if name not in sections]
     return found + [
