@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
-from ftd.dataplane.core import Machine, NetDevice
+from ftd.dataplane.core import NetDevice
 from ftd.dataplane.errors import DataplaneError
 from ftd.log import get_logger
 from ftd.output import announce
@@ -22,7 +22,15 @@ def device(net: NetSpec | None) -> NetDevice | None:
     return NetDevice(mac=net.mac, mtu=net.mtu) if net else None
 
 
-async def announce_guest(machine: Machine, mac: bytes) -> None:
+class Sender(Protocol):
+    """What announcing needs of a machine."""
+
+    def net_addresses(self) -> list[bytes]: ...
+
+    def net_send(self, frame: bytes) -> None: ...
+
+
+async def announce_guest(machine: Sender, mac: bytes) -> None:
     """Tells the network where the guest is now. Ends early when the guest has ended.
 
     The frames go out as the guest's own do: not before their epoch is acknowledged should the guest be
