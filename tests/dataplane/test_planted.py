@@ -161,6 +161,16 @@ PLANTS = [
         "false",
     ),
     Plant(
+        *("an epoch's disk writes are not judged", "fuzz_standby", "standby.c"),
+        "\tif (!refusal)\n\t\trefusal = disk_log_check(",
+        "\tif (false)\n\t\trefusal = disk_log_check(",
+    ),
+    Plant(
+        *("a disk write past the end", "fuzz_standby", "disk_log.c"),
+        " && record->length <= disk_bytes - record->offset",
+        "",
+    ),
+    Plant(
         *("a refused acknowledgement counts", "fuzz_acks", "primary.c"),
         "primary_refused(primary, refusal);\n\t} else if",
         "primary_refused(primary, refusal);\n\t}\n\tif",

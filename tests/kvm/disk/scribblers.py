@@ -97,6 +97,8 @@ def wrong_units(machine: Machine, image: Path, setup: Scribbling) -> list[str]:
                 held == expected_unit(unit, version, setup.unit_bytes) for version in allowed
             ):
                 wrong.append(f"unit {unit}: has {held[:24].hex()}, known {known[unit]}, asked {asked[unit]}")
+        if any(file.read()):
+            wrong.append("behind the units, where the guest never wrote")
     return wrong
 
 
