@@ -13,7 +13,7 @@ from bench.lab.lab import Lab
 from bench.lab.rows import ROWS
 from bench.lab.scene import running
 from bench.lab.vm import Protection
-from bench.model import NotMeasuredError, Record, Row, row
+from bench.model import NotMeasuredError, Record, Row
 from bench.report import all_met, print_table, write_json
 from lab.errors import LabError, MissingError
 
@@ -85,8 +85,13 @@ async def _measure(
             try:
                 rows += await ROWS[name](lab)
             except* NotMeasuredError as group:
-                rows.append(row(name, "", None, note=f"{name}: {_first(group)}"))
+                rows.append(not_measured(name, str(_first(group))))
             progress.print(f"{name}: {trio.current_time() - began_s:.0f} s")
+
+
+def not_measured(name: str, why: str) -> Row:
+    """A row that meets no target, whatever that is."""
+    return Row(name, None, None, None, "", "to be measured", False, f"{name}: {why}")
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -41,6 +41,7 @@ def vm_file(protection: Protection) -> str:
 memory_mib = {image.MEMORY_MIB}
 vcpus = {protection.vcpus}
 irqchip = true
+reprotect = false
 
 [guest]
 kernel = "{KERNEL}"

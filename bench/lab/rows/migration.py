@@ -36,7 +36,7 @@ async def _switchovers_ms(lab: Lab, moves: int) -> list[float]:
     found_ms: list[float] = []
     for _ in range(moves):
         async with _client(scene.chain, found_ms):
-            await scene.ftctl(source, "switchover", vm.NAME, timeout_s=300)
+            await scene.ftctl(source, "switchover", vm.NAME)
             source = scene.pair.peer_of(source)
             await scene.taken_over(source)
     lab.record("ftd", "switchover", blackout_ms=found_ms)

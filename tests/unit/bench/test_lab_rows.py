@@ -5,12 +5,14 @@ from typing import Any, cast
 
 import pytest
 
+from bench.lab.__main__ import not_measured
 from bench.lab.kills import Kill
 from bench.lab.lab import Lab
 from bench.lab.qemu import _state
 from bench.lab.rows import ROWS
 from bench.lab.scene import Scene
 from bench.lab.vm import Protection
+from bench.report import all_met
 from lab.outside.chain_account import ChainAccount
 from lab.outside.write_book import WriteBook, value_of
 
@@ -64,6 +66,10 @@ async def test_sound_kills_meet_every_target(name: str) -> None:
 )
 async def test_damage_in_one_kill_of_many_misses_a_target(name: str, planted: Kill) -> None:
     assert False in await passed(name, SOUND, SOUND, planted, SOUND)
+
+
+def test_a_row_that_was_not_measured_meets_no_target() -> None:
+    assert not all_met([not_measured("disk", "the guest did not boot")])
 
 
 def test_the_state_of_a_migration_is_read() -> None:
