@@ -33,7 +33,7 @@ _FIRMWARE: Final = (
     "/usr/share/qemu/kvmvapic.bin",
     "/usr/share/qemu/linuxboot_dma.bin",
 )
-BOOT_DEADLINE_S: Final = 300.0
+BOOT_DEADLINE_S: Final = 900.0
 MIGRATION_DEADLINE_S: Final = 120.0
 POLL_S: Final = 0.2
 

@@ -18,10 +18,10 @@ from lab.pair.configuration import Configuration
 from lab.pair.member import Member
 from lab.pair.pair import Pair, PairSpec, prepared
 
-BOOT_DEADLINE_S: Final = 300.0
+BOOT_DEADLINE_S: Final = 900.0
 COMMAND_DEADLINE_S: Final = 300.0
 """Generous: a host that is emulated on a busy machine needs a minute to start a Python program."""
-TAKEOVER_DEADLINE_S: Final = 60.0
+TAKEOVER_DEADLINE_S: Final = 120.0
 POLL_S: Final = 0.1
 UNPROTECTED: Final = ("idle", "simplex")
 
