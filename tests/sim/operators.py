@@ -148,6 +148,8 @@ class Operators:
 
     def start_where_it_was(self) -> None:
         """Somebody starts the VM on a host that has lost it: the arbiter must refuse."""
+        if self._world.fencing:
+            return  # its daemon asks the other host first
         for host in self._world.hosts:
             if self._world.holder() not in ("", host.name) and self._world.has_room(host):
                 self._world.timeline.note(host.name, "operator: vm start")

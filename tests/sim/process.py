@@ -15,6 +15,7 @@ from tests.sim.clockwork import MS, Clockwork
 
 if TYPE_CHECKING:
     from tests.sim.disk import Disk
+    from tests.sim.fencing import Fencing
     from tests.sim.network import Network, Socket
 
 
@@ -68,6 +69,8 @@ class Process:
         self.label = host.name
         self.alive = True
         self.sockets: list[Socket] = []
+        self.fencing: Fencing | None = None
+        """What its host has in place of an arbiter; None: there is an arbiter."""
         self.coroutines: dict[Coroutine[Any, Any, object], None] = {}
         self.fail = fail
         self.at_end: Callable[[], None] = lambda: None

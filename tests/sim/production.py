@@ -54,14 +54,15 @@ copy = _load("ftd.worker.copy", trio=_trio)
 runner = _load("ftd.worker.runner", trio=_trio, ftd__worker__copy=copy)
 service = _load("ftd.worker.service", trio=_trio, ftd__worker__copy=copy, ftd__worker__runner=runner)
 claims = _load("ftd.worker.claims")
+fencing = _load("ftd.arbiter.fencing.arbiter", trio=_trio)
 
 record_file.os = local.os = disk.SimOs
 local.fcntl = disk.SimFcntl
 local.record_file = record_file
 service.pair = SimpleNamespace(connect=handshake.connect, PairError=handshake.PairError)
-# A file that grows is no part of what is simulated: what leaves a guest goes to ``outside``.
-copy.VmCopy._plug_serial_log = lambda _copy: None
-copy.VmCopy._plug_sockets = lambda _copy: None
+# Files and sockets of people are no part of what is simulated: what leaves a guest goes to ``outside``.
+copy.VmCopy._plug_serial_log = copy.VmCopy._plug_sockets = lambda _copy: None
+copy.link_ends = lambda _pair: ()
 
 logger = Logger()
 logger.where = lambda: trio_stand_in.current_process().label

@@ -1,14 +1,16 @@
-"""Faults in what brings protection back: when to try, and which copies may be ended for it."""
+"""Faults in what brings protection back, which copies may be ended for it, and what proves a host off."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 from ftd.arbiter.contract import Record
 from ftd.protection import pursuit, stale
 from ftd.protection.pursuit import Backoff, Facts, Pursuits
 from ftd.protection.stale import Asked, CopyHere, Verdict
+from tests.sim import production
 from tests.sim.planting import Mutant, Planting
 
 
@@ -57,6 +59,17 @@ def _given_up_is_never_tried_again(planting: Planting) -> None:
     planting.attribute(Pursuits, "given_up", given_up)
 
 
+def _goes_on_without_proof(planting: Planting) -> None:
+    async def prove(_self: Any) -> None:
+        """It must be off."""
+
+    planting.attribute(production.fencing.FencingArbiter, "_prove", prove)
+
+
+def _old_proof_counts(planting: Planting) -> None:
+    planting.attribute(production.fencing, "now_ns", lambda: 0)
+
+
 PROTECTION_MUTANTS: dict[str, Mutant] = {
     "same-generation-is-ended": Mutant(
         "a late request does not cost a good standby", _same_generation_is_ended
@@ -71,4 +84,6 @@ PROTECTION_MUTANTS: dict[str, Mutant] = {
     "given-up-is-never-tried-again": Mutant(
         "an operator's command ends a try, not the protection", _given_up_is_never_tried_again
     ),
+    "goes-on-without-proof": Mutant("without an arbiter the other must be off", _goes_on_without_proof),
+    "old-proof-counts": Mutant("a proof from before the loss proves nothing", _old_proof_counts),
 }

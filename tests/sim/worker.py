@@ -14,6 +14,7 @@ from ftd.worker.pair import Pair
 from tests.sim import production
 from tests.sim import trio_stand_in as trio
 from tests.sim.disk import Disk, SimPath
+from tests.sim.fencing import Fencing
 from tests.sim.handshake import PairListener
 from tests.sim.machine import MEMORY_PAGES, PAGE_BYTES, Machine
 from tests.sim.outside import Outside
@@ -64,6 +65,7 @@ class Worker:
         spec: WorkerSpec,
         number: int,
         fail: Callable[[BaseException], None],
+        fencing: Fencing | None = None,
     ) -> None:
         self.host = host
         self.spec = spec
@@ -74,13 +76,13 @@ class Worker:
         self.machine = Machine(self.process, outside)
         self.machine.label = self.process.label = self.label
         self.machine.generation = lambda: self.generation
+        self.process.fencing = fencing
+        arbiter = production.local.LocalArbiter(
+            SimPath(disk), answer_timeout_ms=ARBITER_TIMEOUT_MS, fault=disk.step
+        )
+        self._starting = production.claims.Claims(arbiter, VM, VM_ID, host.name)
         self.claims = production.claims.Claims(
-            production.local.LocalArbiter(
-                SimPath(disk), answer_timeout_ms=ARBITER_TIMEOUT_MS, fault=disk.step
-            ),
-            VM,
-            VM_ID,
-            host.name,
+            arbiter if fencing is None else fencing.arbiter(), VM, VM_ID, host.name
         )
         self.copy: Any = None
         self.runner: Any = None
@@ -94,7 +96,7 @@ class Worker:
         trio.start(self._active(), self.process)
 
     async def _active(self) -> None:
-        generation = await self.claims.first_generation(force=False)
+        generation = await self._starting.first_generation(force=False)
         core = ActiveCore(
             vm=VM, generation=generation, new_claim_id=production.copy.new_claim_id, jitter_seed=self._seed()
         )

@@ -18,6 +18,7 @@ from tests.sim.clockwork import MS, SECOND, Clockwork
 from tests.sim.daemons import Daemon
 from tests.sim.disk import Disk, SimPath
 from tests.sim.faults import Faults
+from tests.sim.fencing import Fencing
 from tests.sim.network import Network
 from tests.sim.operators import Operators
 from tests.sim.outside import Outside
@@ -34,6 +35,8 @@ PROTECTED_AGAIN_US = 16 * SECOND
 end a copy that stands in the way."""
 TROUBLE_AT_TRANSITION = 0.12
 """How often something goes wrong, or is asked for, right after a copy has changed its state."""
+WITHOUT_ARBITER = 0.15
+"""Share of runs in which hosts turn each other off instead."""
 LOOKS_QUIET = 7
 """A run is over when nothing was left open for as many looks."""
 _LOOK_US = 100 * MS
@@ -51,6 +54,10 @@ class World:
         self.workers: list[Worker] = []
         self.hosts = tuple(Host(self.clockwork, self.network, name) for name in HOSTS)
         self.outside = Outside(self.clockwork, self.timeline, HOSTS)
+        self.proved: Record | None = None
+        """Without an arbiter: the claim that was won last."""
+        without_arbiter = self.clockwork.random.random() < WITHOUT_ARBITER
+        self.fencing = tuple(Fencing(self, host) for host in self.hosts) if without_arbiter else ()
         self.daemons = tuple(Daemon(self, host) for host in self.hosts)
         self.operators = Operators(self)
         self.faults = Faults(self)
@@ -88,7 +95,9 @@ class World:
         spec = make_spec(
             host.name, role, timeout_ms=self.timeout_ms, interval_ms=self._interval_ms, rate_hz=self._rate_hz
         )
-        worker = Worker(host, self.disk, self.outside, spec, len(self.workers) + 1, self._program_failed)
+        fencing = self.fencing[self.hosts.index(host)] if self.fencing else None
+        number = len(self.workers) + 1
+        worker = Worker(host, self.disk, self.outside, spec, number, self._program_failed, fencing)
         self.workers.append(worker)
         return worker
 
@@ -127,6 +136,8 @@ class World:
 
     def _record(self) -> Record | None:
         """As it would read if nobody had damaged it."""
+        if self.proved is not None:
+            return self.proved
         name = self.record_name()
         raw = self.disk.damaged.get(name) or self.disk.files.get(name)
         if raw is None:
@@ -142,7 +153,7 @@ class World:
 
     def record_seen_by(self, host: Host) -> Record | None:
         """What the arbiter answers there. Raises ControlError: nothing."""
-        if host.name in self.disk.unreachable or self.disk.damaged or self.disk.failing:
+        if self.fencing or host.name in self.disk.unreachable or self.disk.damaged or self.disk.failing:
             raise ControlError(ErrorKind.ARBITER, "the arbiter does not answer")
         return self._record()
 

@@ -6,8 +6,9 @@ host off, and then nobody asks here. It holds only where *nobody* can go on with
 
 - With an arbiter, proof does not replace its answer: the other copy may have won a generation, gone on and
   been seen, before it was turned off. Therefore this is an arbiter of its own kind and not a second opinion.
-- A planned switchover hands the guest over without proof. Between HANDOVER and its answer neither side could
-  say who has it. Therefore nothing can be read here, which is how switchovers are refused.
+- A planned switchover would have to turn the old host off as well: until its answer to HANDOVER has arrived,
+  the standby cannot tell a primary that has stopped for it from one that takes the guest back. Therefore
+  nothing can be read here, which is how switchovers are refused.
 
 Generations are counted on each host by itself; they only tell pairs of copies apart.
 """
