@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := gcc binutils libc6-dev linux-libc-dev python3-dev python3-venv
+PACKAGES := gcc binutils libc6-dev linux-libc-dev nftables python3-dev python3-venv
 
 # What the built package is made of. Python sources are not in it: the install is editable.
 NATIVE := pyproject.toml setup.py $(wildcard ftd/dataplane/*.[ch] ftd/dataplane/build.py) \

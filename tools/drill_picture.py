@@ -15,8 +15,8 @@ import trio
 from ftd.drill.local_pair import Guest, local_pair
 
 FAULT = "freeze"
-GUEST = Guest(name="ledger", memory_mib=256, replication={"heartbeat_timeout_ms": 500})
-WINDOW = "1060,1110"
+GUEST = Guest(name="ledger", memory_mib=256, reprotect=True, replication={"heartbeat_timeout_ms": 500})
+WINDOW = "1060,1340"
 
 
 async def drill(page: Path) -> None:

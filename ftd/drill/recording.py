@@ -57,7 +57,7 @@ def record_of(
 def _samples(watch: Watch, origin_s: float) -> list[Sample]:
     return [
         Sample(
-            at_s=seen.at_s - origin_s,
+            at_s=watch.here_s(seen.host, seen.status.boottime_ns) - origin_s,
             host=seen.host,
             role=seen.status.role,
             state=seen.status.state,

@@ -35,7 +35,8 @@ def page(record: Record, figures: Figures, verdict: Verdict) -> str:
         f"<header><h1>{escape(title)}</h1>",
         _pill(verdict),
         f"<p>{escape(_sentence(record))}</p>",
-        f'<p class="quiet">{began:%Y-%m-%d %H:%M:%S} UTC; ftd {escape(record.version)}; times are from the '
+        f'<p class="quiet">{began:%Y-%m-%d %H:%M:%S} UTC; ftd {escape(record.version)}; heartbeat timeout '
+        f"{record.heartbeat_timeout_ms:,} ms; times are from the "
         f"fault on; those of {escape(record.peer)} to ±{record.clock_uncertainty_ms:.1f} ms</p></header>",
         '<section class="figures">',
         *_figures(record, figures),
@@ -121,7 +122,6 @@ def _figures(record: Record, figures: Figures) -> Iterator[str]:
         ("protected again", "-" if not figures.protected_again_s else f"{figures.protected_again_s:.1f} s"),
         ("answers lost", f"{answers.lost:,} of {answers.asked:,}"),
         ("asked again", f"{answers.repeated:,}"),
-        ("heartbeat timeout", f"{record.heartbeat_timeout_ms:,} ms"),
     ):
         yield f'<div class="figure"><span>{escape(value)}</span><em>{escape(name)}</em></div>'
 

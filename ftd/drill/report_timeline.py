@@ -17,7 +17,7 @@ ANSWERS: Final = 64
 AXIS: Final = 30
 MARK_ROOM: Final = 19
 # Samples come every 0.1 s; a host that gave none for longer is shown as saying nothing.
-SILENT_S: Final = 0.75
+SILENT_S: Final = 0.35
 # About this wide is a letter of the labels.
 LETTER: Final = 6.6
 _KINDS: Final = {
@@ -121,12 +121,10 @@ def _answers(record: Record, scale: Scale) -> Iterator[str]:
     width = max(scale.x(scale.begin_s + step_s) - LEFT, 1.0)
     for at_s, rate in shown:
         if rate:
-            height = rate / top * (ANSWERS - 6)
+            x, height = scale.x(at_s), rate / top * (ANSWERS - 6)
+            wide = min(width, WIDTH - RIGHT - x)
             y = TOP + ANSWERS - height
-            yield (
-                f'<rect class="answer" x="{scale.x(at_s):.1f}" y="{y:.1f}" width="{width:.2f}" '
-                f'height="{height:.1f}"/>'
-            )
+            yield f'<rect class="answer" x="{x:.1f}" y="{y:.1f}" width="{wide:.2f}" height="{height:.1f}"/>'
     yield f'<line class="base" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{TOP + ANSWERS}" y2="{TOP + ANSWERS}"/>'
     yield _text(LEFT - 6, TOP + 12, f"{top:,.0f}", "unit", "end")
 

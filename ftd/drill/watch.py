@@ -23,9 +23,8 @@ RUNS: Final = frozenset({"idle", "syncing", "protected", "simplex", "leaving"})
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One answer, at a time of this host's CLOCK_BOOTTIME."""
+    """One answer."""
 
-    at_s: float
     host: str
     status: WorkerStatus
 
@@ -77,11 +76,15 @@ class Watch:
 
     def changes(self) -> list[tuple[float, str, StateChange]]:
         """Time on this host's CLOCK_BOOTTIME in seconds, host and entry; oldest first."""
-        peer, found = self.scene.view.peer, []
+        found = []
         for host, history in self._histories.items():
-            offset_s = self.clock.offset_s if host == peer else 0.0
-            found += [(entry.boottime_ns / 1e9 - offset_s, host, entry) for entry in history.values()]
+            found += [(self.here_s(host, entry.boottime_ns), host, entry) for entry in history.values()]
         return sorted(found, key=lambda change: change[0])
+
+    def here_s(self, host: str, boottime_ns: int) -> float:
+        """A host's CLOCK_BOOTTIME on that of this host, in seconds, as well as it is known by now."""
+        offset_s = self.clock.offset_s if host == self.scene.view.peer else 0.0
+        return boottime_ns / 1e9 - offset_s
 
     async def _watch_here(self) -> None:
         host = self.scene.view.host
@@ -113,6 +116,6 @@ class Watch:
         news, self._news = self._news, trio.Event()
         news.set()
         if status is not None:
-            self.seen.append(Seen(now_s(), host, status))
+            self.seen.append(Seen(host, status))
             history = self._histories.setdefault(host, {})
             history.update((entry.boottime_ns, entry) for entry in status.history)

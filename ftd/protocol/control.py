@@ -293,6 +293,8 @@ class WorkerStatus(Message, frozen=True, kw_only=True):
     sync: SyncProgress | None = None
     stamp_ns: int
     """CLOCK_MONOTONIC of this sample: rates are differences of two samples."""
+    boottime_ns: int = 0
+    """CLOCK_BOOTTIME of this sample: on one scale with `history`."""
     counters: dict[str, int] = {}
     histograms: dict[str, list[tuple[int, int]]] = {}
     """Sparse, by `ftd.metrics`: `pause_ns`, `ack_ns`."""

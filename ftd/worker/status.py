@@ -86,6 +86,7 @@ def status_of(copy: VmCopy) -> WorkerStatus:
         reason=_reason(copy),
         sync=_sync(copy, counters),
         stamp_ns=time.monotonic_ns(),
+        boottime_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         counters=counters,
         histograms={name: sparse(copy.machine.histogram(name)) for name in ("pause_ns", "ack_ns")},
         history=copy.history.entries(),
