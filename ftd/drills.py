@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ftd import arbiter, specs
 from ftd.arbiter.contract import ArbiterUnreachable
+from ftd.arbiter.fencing.agent import FenceFailed, run_agent, turn_off
 from ftd.config import Config, VmConfig
 from ftd.errors import ControlError, ErrorKind
 from ftd.log import get_logger
@@ -20,6 +21,7 @@ from ftd.protocol.control import Message, Method, Nothing, VmParams, WorkerStatu
 from ftd.protocol.control_drill import (
     COPY_VIEW,
     DRILL_KILL_STANDBY,
+    DRILL_POWER,
     DRILL_PROTECT,
     DRILL_THERE,
     DRILL_VIEW,
@@ -29,6 +31,7 @@ from ftd.protocol.control_drill import (
     CopyView,
     CopyViewParams,
     DrillPeerParams,
+    DrillPowerParams,
     DrillView,
     DrillViewParams,
 )
@@ -55,6 +58,7 @@ class Drills:
         server.handle(DRILL_THERE, self.there)
         server.handle(DRILL_KILL_STANDBY, self.kill_peers_standby)
         server.handle(DRILL_PROTECT, self.protect_on)
+        server.handle(DRILL_POWER, self.power)
         return server
 
     def answer_peers(self, server: ControlServer) -> ControlServer:
@@ -86,6 +90,7 @@ class Drills:
             arbiter=specs.arbiter_spec(self._config),
             vm_id=vm.vm_id,
             heartbeat_timeout_ms=timeout_ms,
+            can_power_off=peer.name in self._config.fences,
             here=here,
             peer=peer.name,
             peer_address=peer.address.host,
@@ -107,6 +112,29 @@ class Drills:
         if params.peer == self._config.host.name:
             return await self._enter(VmParams(vm=params.vm))
         return await self._ask_peer(PROTECT, params)
+
+    async def power(self, params: DrillPowerParams) -> Nothing:
+        """Turns the host that runs the guest off, or on again. Not ftctl does it: a fence device's options may
+        hold a password."""
+        fence = self._config.fences.get(params.peer)
+        if fence is None:
+            message = f"no fence device is configured for host {params.peer}: [peers.{params.peer}] fence"
+            raise ControlError(ErrorKind.CONFIG, message)
+        if not params.on:
+            await self._check_is_standby_of(params.vm, params.peer)
+        log.warning("power: a drill asked for it", vm=params.vm, host=params.peer, on=params.on)
+        try:
+            await (run_agent(fence, "on") if params.on else turn_off(fence))
+        except FenceFailed as error:
+            raise ControlError(ErrorKind.INTERNAL, str(error)) from error
+        return Nothing()
+
+    async def _check_is_standby_of(self, vm: str, peer: str) -> None:
+        worker = self._workers.get(self._configured(vm).name)
+        status = await worker.status() if worker else None
+        if status is None or (status.state, status.peer) != ("standby", peer):
+            message = f"this host holds no whole standby of VM {vm} from host {peer}: that is not turned off"
+            raise ControlError(ErrorKind.WRONG_STATE, message)
 
     async def _ask_peer(self, method: Method[CopyParams, R], params: DrillPeerParams) -> R:
         peer = self._peer(params.peer, self._configured(params.vm))

@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Survivor(enum.Enum):
-    """Where the guest runs afterwards. "here" is the host that had it, on which the drill runs."""
+    """Where the guest runs afterwards. "this host" is the one on which the drill runs."""
 
     PEER = "the other host"
     HERE = "this host"
@@ -25,6 +25,8 @@ class Fault:
     """Privilege that it takes on this host, in words."""
     undo: str = ""
     """What is undone: after the takeover, or when the drill is aborted. Empty: there is nothing to undo."""
+    from_standby: bool = False
+    """Runs on the host that has the standby: the other one is not there to tell."""
     undone_after_hold: bool = False
     """Lasts for `--hold` seconds, not until somebody has taken over."""
 
@@ -87,9 +89,11 @@ FAULTS: Final = {
         Fault("switchover", "moves the guest as `ftctl switchover` does", Survivor.PEER, "root"),
         Fault(
             "power-off",
-            "the fence device switches the host of the guest off; run where the standby is",
+            "the fence device turns the host of the guest off; run where the standby is",
             Survivor.HERE,
             "root, and a fence device for the other host",
+            undo="has the fence device turn the host on again",
+            from_standby=True,
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 import trio
 
+from ftd.drill.catalogue import Fault
 from ftd.drill.scene import Scene
 from ftd.errors import ControlError, ErrorKind
 from ftd.protocol.control import WORKER_STATUS, Nothing, WorkerStatus
@@ -12,7 +13,7 @@ from ftd.transport.framing import TransportError
 EPOCHS_GROW_S = 2.0
 _POLL_S = 0.05
 CHECKS = (
-    "this host runs the guest",
+    "this host runs the guest (power-off: it has the standby)",
     "the guest is protected, and its epochs are acknowledged",
     "the other host's ftd answers and holds the standby",
     "the arbiter answers both hosts",
@@ -22,25 +23,58 @@ CHECKS = (
 )
 
 
-def check(vm: str, view: DrillView) -> None:
-    """Raises ControlError unless the VM runs here, fully protected."""
-    here = view.here.status
-    if here is None or here.role != "active":
-        raise _wrong_host(vm, view)
-    if here.state != "protected":
-        message = (
-            f"VM {vm} is {here.state} on {view.host}, not protected: a drill would cost the guest, or prove "
-            f"nothing. Protect it first: `ftctl enter {vm}`"
-        )
-        raise ControlError(ErrorKind.WRONG_STATE, message)
+def check(vm: str, view: DrillView, fault: Fault) -> None:
+    """Raises ControlError unless the VM is fully protected, and the drill starts on this host."""
+    _check_host(vm, view, fault)
     if view.there is None:
-        message = f"VM {vm} is protected, but what {view.peer} has of it is not known: {view.there_silence}"
+        message = f"VM {vm} is here, but what {view.peer} has of it is not known: {view.there_silence}"
         raise ControlError(ErrorKind.PEER_UNREACHABLE, message)
-    there = view.there.status
-    if there is None or (there.role, there.state) != ("standby", "standby"):
-        found = f"{there.role}, {there.state}" if there else view.there.silence or "no worker"
-        message = f"VM {vm} is protected here, but {view.peer} holds no whole standby ({found})"
+    copies = {view.host: view.here.status, view.peer: view.there.status}
+    active, standby = (view.peer, view.host) if fault.from_standby else (view.host, view.peer)
+    guest, waiting = copies[active], copies[standby]
+    if guest is None or guest.state != "protected":
+        raise _unprotected(vm, guest.state if guest else "not there", active)
+    if waiting is None or (waiting.role, waiting.state) != ("standby", "standby"):
+        silence = view.there.silence or "no worker"
+        found = f"{waiting.role}, {waiting.state}" if waiting else silence
+        message = f"VM {vm} is protected on {active}, but {standby} holds no whole standby ({found})"
         raise ControlError(ErrorKind.WRONG_STATE, message)
+    _check_decider(view, fault)
+
+
+def is_elsewhere(view: DrillView, fault: Fault) -> bool:
+    """Whether this host has not the copy with which such a drill starts."""
+    role = "standby" if fault.from_standby else "active"
+    return not view.here.silence and (view.here.status is None or view.here.status.role != role)
+
+
+def _check_host(vm: str, view: DrillView, fault: Fault) -> None:
+    if is_elsewhere(view, fault) or view.here.status is None:
+        if fault.from_standby and not view.here.silence:
+            message = (
+                f"{fault.name} of VM {vm} starts on the host that has the standby, and {view.host} has none"
+            )
+            raise ControlError(ErrorKind.WRONG_ROLE, message)
+        raise _wrong_host(vm, view)
+    if view.here.status.role == "active" and view.here.status.state != "protected":
+        raise _unprotected(vm, view.here.status.state, view.host)
+
+
+def _unprotected(vm: str, state: str, host: str) -> ControlError:
+    message = f"VM {vm} is {state} on {host}, not protected: a drill would cost the guest, or prove nothing"
+    return ControlError(ErrorKind.WRONG_STATE, f"{message}. Protect it first: `ftctl enter {vm}`")
+
+
+def _check_decider(view: DrillView, fault: Fault) -> None:
+    if view.arbiter.fencing is not None:
+        if fault.from_standby or fault.name == "kill-daemon":
+            return
+        message = (
+            f"there is no arbiter: whoever loses its peer turns that host off, and {fault.name} would end "
+            "with this host off. What can be drilled so is power-off, on the host that has the standby"
+        )
+        raise ControlError(ErrorKind.CONFIG, message)
+    assert view.there is not None, "checked"
     _check_arbiter(view.host, view.here.arbiter_silence)
     _check_arbiter(view.peer, view.there.arbiter_silence)
 
@@ -87,23 +121,23 @@ async def _status(scene: Scene) -> WorkerStatus:
 
 
 def consoles(scene: Scene) -> list[str]:
-    """Where an observer on this host finds the guest's console, here first, then on the peer.
+    """Where an observer on this host finds the guest's console: first where it runs now, then where it would.
 
     Raises ControlError when there is none, or the peer's cannot be reached from here.
     """
     there = scene.view.there.status if scene.view.there else None
-    found = [scene.here.console, there.console if there else None]
+    here, peer = scene.here.console, there.console if there else None
     other = "observe it at its own address: --probe tcp:ADDRESS:PORT or --probe echo:ADDRESS:PORT"
-    if found[0] is None or found[1] is None:
+    if here is None or peer is None:
         raise ControlError(ErrorKind.CONFIG, f"VM {scene.vm} has no console to observe; {other}")
-    here, peer = found[0], found[1]
     if peer.startswith("unix:") and not _is_this_machine(scene.view.peer_address):
         message = (
             f"the console of VM {scene.vm} is a Unix socket, which {scene.view.peer} alone will reach: "
             f'give it [console] listen = "tcp:...", or {other}'
         )
         raise ControlError(ErrorKind.CONFIG, message)
-    return [_reachable(here, "127.0.0.1"), _reachable(peer, scene.view.peer_address)]
+    found = [_reachable(here, "127.0.0.1"), _reachable(peer, scene.view.peer_address)]
+    return found if scene.here.role == "active" else found[::-1]
 
 
 def _reachable(console: str, host: str) -> str:

@@ -75,7 +75,9 @@ class Record(Part, frozen=True, kw_only=True):
     promised: Survivor
     """Where the guest was to run afterwards."""
     host: str
-    """On which the guest ran, and the drill."""
+    """On which the drill ran."""
+    guest_on: str
+    """The host that ran the guest before."""
     peer: str
     began_realtime_ns: int
     heartbeat_timeout_ms: int

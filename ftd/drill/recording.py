@@ -27,6 +27,7 @@ def record_of(
         promised=fault.survivor,
         host=view.host,
         peer=view.peer,
+        guest_on=view.peer if fault.from_standby else view.host,
         began_realtime_ns=story.began_realtime_ns,
         heartbeat_timeout_ms=view.heartbeat_timeout_ms,
         blackout_max_ms=limits.blackout_max_ms,

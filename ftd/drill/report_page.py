@@ -102,7 +102,8 @@ def _pill(verdict: Verdict) -> str:
 
 
 def _sentence(record: Record) -> str:
-    where = f"VM {record.vm} ran on {record.host}, protected by {record.peer}"
+    other = record.peer if record.guest_on == record.host else record.host
+    where = f"VM {record.vm} ran on {record.guest_on}, protected by {other}; the drill on {record.host}"
     after = (
         f"Afterwards it ran on {record.survivor}"
         if record.survivor

@@ -61,7 +61,7 @@ async def run(
         probe = probes.make(wish.probe, preflight.consoles(scene) if wish.probe == "console" else ())
         confirm(f"VM {wish.vm}: {strike.plan}")
         await probe.begin()
-        _unchanged(scene, await _view(call, wish.vm))
+        _unchanged(scene, fault, await _view(call, wish.vm))
         limits = _limits(wish, view)
         drill = Drill(scene, fault, strike, probe, limits, lock, say)
         finished = await _until_interrupted(drill)
@@ -104,10 +104,9 @@ async def _put_right(lock: DrillLock, wish: Wish, say: Callable[[str], None]) ->
 
 async def _ready(scene: Scene, fault: Fault, vm: str) -> Strike:
     try:
-        preflight.check(vm, scene.view)
+        preflight.check(vm, scene.view, fault)
     except ControlError as error:
-        status = scene.view.here.status
-        if not scene.view.here.silence and (status is None or status.role != "active"):
+        if preflight.is_elsewhere(scene.view, fault):
             raise NotHereError(error.kind, error.message) from error
         raise
     strike = strikes.make(fault.name, scene)
@@ -116,9 +115,9 @@ async def _ready(scene: Scene, fault: Fault, vm: str) -> Strike:
     return strike
 
 
-def _unchanged(scene: Scene, now: DrillView) -> None:
+def _unchanged(scene: Scene, fault: Fault, now: DrillView) -> None:
     """An operator may have thought for long before he confirmed. Raises ControlError."""
-    preflight.check(scene.vm, now)
+    preflight.check(scene.vm, now, fault)
     before, status = scene.here, now.here.status
     assert status is not None, "checked"
     if (before.pid, before.generation, before.link) != (status.pid, status.generation, status.link):
@@ -138,7 +137,7 @@ def _limits(wish: Wish, view: DrillView) -> Limits:
 def _describe(
     fault: Fault, strike: Strike, scene: Scene, limits: Limits, probe: str, say: Callable[[str], None]
 ) -> None:
-    say(f"dry run of {fault.name} on VM {scene.vm}, which runs on {scene.view.host}; nothing is done")
+    say(f"dry run of {fault.name} on VM {scene.vm}, started on {scene.view.host}; nothing is done")
     say(f"it takes: {fault.needs}")
     for number, text in enumerate(preflight.CHECKS, 1):
         say(f"check {number}: {text}" + ("" if number < len(preflight.CHECKS) else " (not tried now)"))

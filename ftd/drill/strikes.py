@@ -13,7 +13,7 @@ from ftd.drill.lock import Undo
 from ftd.drill.scene import Scene
 from ftd.errors import ControlError, ErrorKind
 from ftd.protocol.control import WORKER_CORRUPT, Nothing, VmParams
-from ftd.protocol.control_drill import DRILL_KILL_STANDBY, DrillPeerParams
+from ftd.protocol.control_drill import DRILL_KILL_STANDBY, DRILL_POWER, DrillPeerParams, DrillPowerParams
 from ftd.protocol.control_operator import SWITCHOVER
 from ftd.transport.client import call_unix
 from ftd.transport.framing import TransportError
@@ -152,6 +152,42 @@ class Switchover(Strike):
         await self.scene.call(SWITCHOVER, VmParams(vm=self.scene.vm))
 
 
+class PowerOff(Strike):
+    """The other host, by its fence device."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(
+            scene, f"the fence device turns host {scene.view.peer} off, with all that runs there"
+        )
+        self._is_off = False
+
+    async def check(self) -> None:
+        await super().check()
+        if not self.scene.view.can_power_off:
+            peer = self.scene.view.peer
+            message = f"power-off takes a fence device for host {peer}, and none is configured"
+            raise ControlError(ErrorKind.CONFIG, f"{message}: [peers.{peer}] fence")
+
+    async def begin(self) -> None:
+        self._is_off = True  # also where it fails: a device may act late
+        try:
+            await self._power(on=False)
+        except ControlError as error:
+            message = f"{error.message}. It may have acted all the same: see `ftctl status`, here and there"
+            raise ControlError(error.kind, message) from error
+
+    async def end(self) -> list[str]:
+        if not self._is_off:
+            return []
+        await self._power(on=True)
+        self._is_off = False
+        return [f"the fence device was asked to turn host {self.scene.view.peer} on"]
+
+    async def _power(self, *, on: bool) -> None:
+        params = DrillPowerParams(vm=self.scene.vm, peer=self.scene.view.peer, on=on)
+        await self.scene.call(DRILL_POWER, params)
+
+
 def _process(what: str, pid: int) -> processes.ProcessId:
     process = processes.identify(pid)
     if process is None:
@@ -180,12 +216,6 @@ def _arbiter_loss(scene: Scene) -> Strike:
     return Cut(scene, plan, netcut.silence_rules(netcut.table_name(scene.view.vm_id), etcd.endpoints))
 
 
-def _power_off(scene: Scene) -> Strike:
-    # Where a fence device can be named for a peer, this becomes a strike that uses it.
-    message = f"power-off takes a fence device for host {scene.view.peer}, and none is configured"
-    raise ControlError(ErrorKind.CONFIG, message)
-
-
 _MAKERS: Final[dict[str, Callable[[Scene], Strike]]] = {
     "kill-worker": lambda scene: Kill(scene, "the worker", scene.here.pid),
     "kill-daemon": lambda scene: Kill(scene, "ftd", scene.view.daemon_pid),
@@ -196,7 +226,7 @@ _MAKERS: Final[dict[str, Callable[[Scene], Strike]]] = {
     "standby-loss": StandbyLoss,
     "arbiter-loss": _arbiter_loss,
     "switchover": Switchover,
-    "power-off": _power_off,
+    "power-off": PowerOff,
 }
 
 

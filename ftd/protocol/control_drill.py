@@ -60,6 +60,8 @@ class DrillView(Message, frozen=True, kw_only=True):
     arbiter: ArbiterSpec
     vm_id: VmId
     heartbeat_timeout_ms: Count
+    can_power_off: bool = False
+    """Whether a fence device is configured for the peer."""
     here: CopyView
     peer: Name
     peer_address: str
@@ -67,6 +69,13 @@ class DrillView(Message, frozen=True, kw_only=True):
     there: CopyView | None = None
     """None: the peer's ftd gave no answer."""
     there_silence: str = ""
+
+
+class DrillPowerParams(VmParams, frozen=True, kw_only=True):
+    """`on` false: turn the host `peer` off. Only where this host holds the standby of the VM."""
+
+    peer: Name
+    on: bool
 
 
 class DrillPeerParams(VmParams, frozen=True, kw_only=True):
@@ -84,7 +93,9 @@ DRILL_KILL_STANDBY: Final = Method("drill_kill_standby", DrillPeerParams, Nothin
 DRILL_PROTECT: Final = Method(
     "drill_protect", DrillPeerParams, Nothing, limits.WORKER_LONG_DEADLINE_S + limits.WORKER_READY_DEADLINE_S
 )
-DRILL_OPERATOR_METHODS: Final = (DRILL_VIEW, DRILL_THERE, DRILL_KILL_STANDBY, DRILL_PROTECT)
+# An agent runs twice: it acts, and is asked whether it has.
+DRILL_POWER: Final = Method("drill_power", DrillPowerParams, Nothing, 2.0 * limits.FENCE_TIMEOUT_S_MAX)
+DRILL_OPERATOR_METHODS: Final = (DRILL_VIEW, DRILL_THERE, DRILL_KILL_STANDBY, DRILL_PROTECT, DRILL_POWER)
 
 COPY_VIEW: Final = Method("copy_view", CopyViewParams, CopyView, _RELAYED_S)
 KILL_STANDBY: Final = Method("kill_standby", CopyParams, Nothing)

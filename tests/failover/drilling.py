@@ -139,10 +139,12 @@ class Ground:
 
 
 @asynccontextmanager
-async def ground(guest: Guest = GUEST, *, protected: bool = True) -> AsyncIterator[Ground]:
+async def ground(
+    guest: Guest = GUEST, *, protected: bool = True, peer_table: str = ""
+) -> AsyncIterator[Ground]:
     """Everything is ended and removed at the end."""
     with network():
-        async with local_pair(guest, places=(HERE, HERE)) as pair:
+        async with local_pair(guest, places=(HERE, HERE), peer_table=peer_table) as pair:
             try:
                 async with trio.open_nursery() as nursery:
                     found = Ground(pair, nursery)

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import signal
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -15,6 +17,7 @@ from ftd.protocol.control import VmParams
 from ftd.protocol.control_operator import LEAVE
 from tests.failover.drilling import GUEST, Ground, ground, tables
 from tests.failover.processes import state_of
+from tests.failover.test_fencing import Switch
 
 pytestmark = pytest.mark.timeout(180)
 # The guest's heartbeat timeout, shorter than which silence cannot be noticed.
@@ -58,6 +61,33 @@ async def test_a_drill(fault: str) -> None:
         if fault in BY_SILENCE:
             assert figures["detection_ms"] > SILENCE_MS / 2
         await is_as_it_should_be(scene, record["survivor"])
+
+
+async def test_power_off(tmp_path: Path) -> None:
+    """On the standby's host: the device turns the other off, and on again once the guest runs here."""
+    switch = Switch(tmp_path)
+    # Else there may be a worker again before the switch, which knows workers only, is asked for its status.
+    by_hand = replace(GUEST, reprotect=False)
+    async with ground(by_hand, peer_table=switch.table()) as scene:
+        path = scene.reports / "power-off.html"
+        running = await scene.start("power-off", "--yes", "--report", str(path), host=scene.beta)
+        assert await running.ends() == 0, running.said
+        assert switch.asked() == ["off alpha", "status alpha", "on alpha"]
+        record = json.loads(path.with_suffix(".json").read_text())["record"]
+        assert (record["guest_on"], record["host"], record["survivor"]) == ("alpha", "beta", "beta")
+        assert record["answers"]["lost"] == 0
+        await is_as_it_should_be(scene, "beta")
+
+
+async def test_power_off_by_a_device_that_lies(tmp_path: Path) -> None:
+    """The guest was not touched: a sentence, no failover, and the host is turned on in any case."""
+    switch = Switch(tmp_path)
+    async with ground(peer_table=switch.table("stuck=yes")) as scene:
+        running = await scene.start("power-off", "--yes", host=scene.beta)
+        assert await running.ends() == 1
+        await running.says("says that host alpha is still on after action=off. It may have acted")
+        assert switch.asked() == ["off alpha", "status alpha", "on alpha"]
+        await scene.undisturbed()
 
 
 async def test_a_vm_that_is_not_protected_again_by_itself() -> None:
@@ -202,9 +232,12 @@ async def test_refusals() -> None:
             running = await scene.start("kill-worker", *options, host=host, vm=vm)
             assert await running.ends() == code, running.said
             await running.says(sentence)
-        running = await scene.start("power-off", "--yes")
+        running = await scene.start("power-off", "--yes", host=scene.beta)
         assert await running.ends() == 2
-        await running.says("fence")
+        await running.says("power-off takes a fence device for host alpha, and none is configured")
+        running = await scene.start("power-off", "--yes")
+        assert await running.ends() == 1
+        await running.says("starts on the host that has the standby, and alpha has none")
         await scene.undisturbed()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ftd.drill.catalogue import FAULTS
 from ftd.errors import ControlError, ErrorKind
@@ -89,10 +90,14 @@ async def test_an_unprotected_vm_is_a_failure_for_a_timer_too(ftd: FakeFtd, tmp_
     assert result.exit_code == 1
 
 
-async def test_power_off_without_a_fence_device(ftd: FakeFtd) -> None:
+async def test_power_off_without_a_fence_device(ftd: FakeFtd, tmp_path: Path) -> None:
+    protected = seen(tmp_path)
+    ftd.answers["drill_view"] = replace(
+        protected, here=protected.there, there=protected.here, host="beta", peer="alpha"
+    )
     result = await ftd.ftctl("drill", "web", "--fault", "power-off", "--yes")
     assert result.exit_code == 2
-    assert "fence" in result.output
+    assert "none is configured: [peers.alpha] fence" in result.output
 
 
 async def test_not_as_root(ftd: FakeFtd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from ftd.peers import Peer
 from ftd.protocol.control_drill import (
     COPY_VIEW,
     DRILL_KILL_STANDBY,
+    DRILL_POWER,
     DRILL_PROTECT,
     DRILL_THERE,
     DRILL_VIEW,
@@ -18,6 +19,7 @@ from ftd.protocol.control_drill import (
     CopyParams,
     CopyViewParams,
     DrillPeerParams,
+    DrillPowerParams,
     DrillViewParams,
 )
 from ftd.protocol.control_operator import ENTER
@@ -134,3 +136,11 @@ async def test_a_vm_that_is_named_by_another_question(alpha: Host) -> None:
     """A method of operators is none of peers'."""
     with pytest.raises(ControlError, match="no method"):
         await Peer("beta", "alpha", alpha.config.control_listen).call(DRILL_VIEW, DrillViewParams(vm="web"))
+
+
+async def test_a_host_without_a_fence_device_is_not_turned_off(alpha: Host, beta: Host) -> None:
+    await protect(alpha)
+    with pytest.raises(ControlError, match="no fence device is configured for host alpha") as info:
+        await beta.call(DRILL_POWER, DrillPowerParams(vm="web", peer="alpha", on=False))
+    assert info.value.kind is ErrorKind.CONFIG
+    assert not (await beta.call(DRILL_VIEW, DrillViewParams(vm="web"))).can_power_off

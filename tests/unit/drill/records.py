@@ -48,7 +48,13 @@ def record(**changes: Any) -> Record:
     away = (0.0, PROTECTED_S - 1)
     fields: dict[str, Any] = {
         **{"version": "1", "vm": "web", "fault": "freeze", "does": "SIGSTOP to the worker"},
-        **{"promised": Survivor.PEER, "host": "alpha", "peer": "beta", "heartbeat_timeout_ms": 500},
+        **{
+            "promised": Survivor.PEER,
+            "host": "alpha",
+            "guest_on": "alpha",
+            "peer": "beta",
+            "heartbeat_timeout_ms": 500,
+        },
         **{"began_realtime_ns": 1_790_000_000 * 10**9, "blackout_max_ms": 1500, "protect_within_s": 60.0},
         **{"begin_s": BEGIN_S, "end_s": END_S, "generation_before": 1, "generation_after": 2},
         **{"survivor": "beta", "active_at_end": ["beta"], "outcome_s": 0.65, "undone_s": 0.66},

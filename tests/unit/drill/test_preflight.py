@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from ftd.drill import preflight
+from ftd.drill.catalogue import FAULTS
 from ftd.drill.scene import Scene
 from ftd.errors import ControlError, ErrorKind
-from ftd.protocol.control import ArbiterSpec, WorkerStatus
+from ftd.protocol.control import ArbiterSpec, FencingSpec, WorkerStatus
 from ftd.protocol.control_drill import CopyView, DrillView
 from tests.unit.ctl.fake_ftd import worker_status
 
@@ -34,7 +35,7 @@ def changed(status: WorkerStatus, **changes: Any) -> WorkerStatus:
 
 
 def test_a_protected_vm_may_be_drilled() -> None:
-    preflight.check("web", view())
+    preflight.check("web", view(), FAULTS["freeze"])
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,35 @@ def test_a_protected_vm_may_be_drilled() -> None:
 )
 def test_refusals(changes: dict[str, Any], kind: ErrorKind, sentence: str) -> None:
     with pytest.raises(ControlError, match=sentence) as info:
-        preflight.check("web", view(**changes))
+        preflight.check("web", view(**changes), FAULTS["freeze"])
     assert info.value.kind is kind
+
+
+def swapped(**changes: Any) -> DrillView:
+    """As the host sees it that has the standby."""
+    return view(**{"host": "beta", "peer": "alpha", "here": copy(THERE), "there": copy(HERE), **changes})
+
+
+def test_power_off_starts_where_the_standby_is() -> None:
+    preflight.check("web", swapped(), FAULTS["power-off"])
+    with pytest.raises(ControlError, match="starts on the host that has the standby, and alpha has none"):
+        preflight.check("web", view(), FAULTS["power-off"])
+    there = copy(changed(HERE, state="simplex"))
+    with pytest.raises(ControlError, match="is simplex on alpha, not protected"):
+        preflight.check("web", swapped(there=there), FAULTS["power-off"])
+
+
+WITHOUT_ARBITER = ArbiterSpec(kind="none", directory="/a", fencing=FencingSpec(peer="beta", device=None))
+
+
+def test_without_an_arbiter_a_loss_turns_a_host_off() -> None:
+    for name, fault in FAULTS.items():
+        seen = (swapped if fault.from_standby else view)(arbiter=WITHOUT_ARBITER)
+        if name in ("power-off", "kill-daemon"):
+            preflight.check("web", seen, fault)
+        else:
+            with pytest.raises(ControlError, match="there is no arbiter"):
+                preflight.check("web", seen, fault)
 
 
 async def never(method: Any, params: Any) -> Any:
@@ -84,6 +112,12 @@ def scene(here: str | None, there: str | None, peer_address: str) -> Scene:
 )
 def test_consoles(here: str, there: str, peer_address: str, found: list[str]) -> None:
     assert preflight.consoles(scene(here, there, peer_address)) == found
+
+
+def test_consoles_seen_from_the_standby() -> None:
+    """The guest is at the other one now."""
+    copies = {"here": copy(THERE), "there": copy(HERE), "peer_address": "10.0.0.1"}
+    assert preflight.consoles(Scene("web", swapped(**copies), never)) == ["tcp:10.0.0.1:7", "tcp:127.0.0.1:7"]
 
 
 @pytest.mark.parametrize(
