@@ -114,8 +114,8 @@ class Drills:
         return await self._ask_peer(PROTECT, params)
 
     async def power(self, params: DrillPowerParams) -> Nothing:
-        """Turns the host that runs the guest off, or on again. Not ftctl does it: a fence device's options may
-        hold a password."""
+        """Turns the host that runs the guest off, or on again. By ftd: its device's options may hold a
+        password, which is no business of ftctl's."""
         fence = self._config.fences.get(params.peer)
         if fence is None:
             message = f"no fence device is configured for host {params.peer}: [peers.{params.peer}] fence"
