@@ -101,13 +101,6 @@ PLANTS = [
     ),
     Plant("an echo from the future counts", "output_model", "output.c", "stamp_ns <= now && ", ""),
     Plant("a proof never grows old", "output_model", "output.c", "now - proof > atomic_load", "!atomic_load"),
-    Plant(
-        "an echo of a primary is proof",
-        "fuzz_heartbeat",
-        "heartbeat.c",
-        " && (header->flags & HEARTBEAT_STANDBY)",
-        "",
-    ),
     Plant("a shut gate is open", "output_model", "output.c", "atomic_load(&output->shut)", "false"),
     Plant(
         *("the ring's wrap is overlooked", "output_model", "output.c"),

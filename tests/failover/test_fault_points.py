@@ -5,6 +5,8 @@ VM was not protected yet or any more, or where its new owner is the one that die
 """
 
 import json
+import os
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from tests.failover.test_disk import POINTS as DISK_POINTS
 PRIMARY: Final = "alpha"
 STANDBY: Final = "beta"
 NOBODY: Final = "nobody"
+PASSAGE_VARIABLE: Final = "FTD_TEST_PASSAGE"
 
 
 # ---- what drives a worker through a point ----
@@ -112,13 +115,54 @@ TABLE: Final = [
 ]
 
 
+# Passed again and again while the guest runs: there the first passage is one of many.
+AGAIN_AND_AGAIN: Final = [row for row in TABLE if row.operation is run]
+LATER: Final = AGAIN_AND_AGAIN[1::2]
+PASSAGES_MAX: Final = 200
+KILLS_MIN: Final = 50
+LONG_ROUNDS: Final = 12
+LONG_KILLS_MIN: Final = 500
+
+
 def test_every_point_has_a_row() -> None:
     """Promise 8: a new point needs a decision on what its death may do."""
     assert {row.point for row in TABLE} | DISK_POINTS == set(all_points())
 
 
+def test_there_are_as_many_kills_as_promised() -> None:
+    assert len(TABLE) + len(LATER) >= KILLS_MIN
+    assert LONG_ROUNDS * len(TABLE) >= LONG_KILLS_MIN
+
+
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 async def test_a_death_at(row: Row) -> None:
+    await die_at(row, nth=1)
+
+
+@pytest.mark.parametrize("row", LATER, ids=lambda row: row.name)
+async def test_a_death_at_a_later_passage(row: Row) -> None:
+    await die_at(row, nth=any_passage(row))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("round_number", range(LONG_ROUNDS))
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+async def test_a_death_at_every_point_again(row: Row, round_number: int) -> None:
+    print(f"round {round_number}")
+    await die_at(row, nth=any_passage(row))
+
+
+def any_passage(row: Row) -> int:
+    """Each in another state of the pair. The number is printed: FTD_TEST_PASSAGE repeats it."""
+    if row not in AGAIN_AND_AGAIN:
+        return 1
+    nth = int(os.environ.get(PASSAGE_VARIABLE) or random.SystemRandom().randint(2, PASSAGES_MAX))
+    print(f"{PASSAGE_VARIABLE}={nth}")
+    return nth
+
+
+async def die_at(row: Row, *, nth: int) -> None:
+    """One worker dies, and the outcome is the row's."""
     async with playing(protected=row.operation is not enter) as scene:
         victim = scene.alpha if row.side == PRIMARY else scene.beta
         scene.begin_asking()
@@ -127,7 +171,7 @@ async def test_a_death_at(row: Row) -> None:
             await leave(scene)
             await scene.more_answers(30)
         with suppress(TransportError):  # it may have died before it could answer
-            await victim.arm_fault(scene.vm, row.point)
+            await victim.arm_fault(scene.vm, row.point, nth)
         try:
             await row.operation(scene)
         except ControlError as error:
