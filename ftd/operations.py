@@ -2,7 +2,7 @@
 
 import os
 
-from ftd import __version__, host_memory, specs, vm_states
+from ftd import __version__, arbiter, host_memory, specs, vm_states
 from ftd.busy import BusyVms
 from ftd.config import Config, VmConfig
 from ftd.entering import Entering
@@ -10,6 +10,7 @@ from ftd.errors import ControlError, ErrorKind
 from ftd.log import get_logger
 from ftd.maintenance import refuse_in_maintenance
 from ftd.no_arbiter import NoArbiter
+from ftd.protected_start import ProtectedStart
 from ftd.protection.keeper import Keeper
 from ftd.protection.kept_off import KeptOff
 from ftd.protection.wishes import Wish, Wishes
@@ -74,6 +75,7 @@ class Operations:
         self._entering = entering
         self._keeper = keeper
         self._no_arbiter = no_arbiter
+        self._protected_start = ProtectedStart(config, wishes, arbiter.make(specs.arbiter_spec(config)))
         self._available_bytes = available_bytes
 
     def server(self) -> ControlServer:
@@ -98,6 +100,7 @@ class Operations:
             await self._workers.clear_ended(vm.name, ErrorKind.WRONG_STATE)
             if not params.force:
                 await self._no_arbiter.check_start(vm.name)
+                await self._protected_start.check(vm)
             if self._wishes.get(vm.name) is Wish.STANDBY:
                 await self._wishes.put(vm.name, None)  # it was another host's, for a copy that is gone
             socket_path = str(self._workers.socket_path(vm.name))

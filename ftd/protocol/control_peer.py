@@ -83,7 +83,7 @@ class DiscardStandbyParams(Message, frozen=True, kw_only=True):
 
 
 class HasCopyParams(Message, frozen=True, kw_only=True):
-    """Without an arbiter: has the other host anything of the VM?"""
+    """Before a start: has the other host anything of the VM?"""
 
     vm: Name
 
