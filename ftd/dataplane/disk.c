@@ -15,14 +15,14 @@
 /* ---- waiting. vm->devices is held, but while it sleeps ---- */
 
 /* A checkpoint makes room, so one is asked for. */
-static void wait_for_room(struct disk *disk)
+static void wait_for_room(struct disk *disk, enum disk_room what)
 {
 	struct ftd_vm *vm = disk->vm;
 	uint32_t room = atomic_load(&disk->room);
 	uint64_t began = now_ns();
 
 	/* Whoever makes room holds vm->devices: it comes after this look, and so sees the wish and changes `room`. */
-	atomic_store(&disk->room_wanted, 1);
+	atomic_store(&disk->room_wanted, what);
 	pthread_mutex_unlock(&vm->devices);
 	if (!atomic_load(&disk->stop)) {
 		vm_request_stop(vm, STOP_TICK);
@@ -33,9 +33,9 @@ static void wait_for_room(struct disk *disk)
 	pthread_mutex_lock(&vm->devices);
 }
 
-void disk_room_made(struct ftd_vm *vm)
+void disk_room_made(struct ftd_vm *vm, enum disk_room what)
 {
-	if (!vm->disk || !atomic_load(&vm->disk->room_wanted))
+	if (!vm->disk || !(atomic_load(&vm->disk->room_wanted) & what))
 		return;
 	atomic_store(&vm->disk->room_wanted, 0);
 	atomic_fetch_add(&vm->disk->room, 1);
@@ -45,7 +45,7 @@ void disk_room_made(struct ftd_vm *vm)
 static void wait_for_marks(struct disk *disk, uint32_t pages)
 {
 	while (disk->vm->marking && disk->vm->marked_count + pages > MARKS_MAX && !atomic_load(&disk->stop))
-		wait_for_room(disk);
+		wait_for_room(disk, ROOM_FOR_MARKS);
 }
 
 /* The driver still waits for this request. */
@@ -68,7 +68,7 @@ static void note(struct disk *disk, enum disk_kind kind, uint64_t offset, uint64
 	struct disk_record record = { .offset = offset, .length = (uint32_t)length, .kind = kind };
 
 	while (disk->mode == DISK_LOG && !disk_log_fits(&disk->log, kind, record.length) && !atomic_load(&disk->stop))
-		wait_for_room(disk);
+		wait_for_room(disk, ROOM_IN_LOG);
 	if (disk->mode == DISK_TRACK && length)
 		mark_blocks(disk->blocks, offset, length);
 	else if (disk->mode == DISK_LOG && disk_log_fits(&disk->log, kind, record.length))
@@ -285,7 +285,7 @@ void disk_seal(struct ftd_vm *vm, struct disk_log *log)
 	if (!vm->disk || vm->disk->mode != DISK_LOG)
 		return;
 	swap_log(vm->disk, log);
-	disk_room_made(vm);
+	disk_room_made(vm, ROOM_IN_LOG);
 }
 
 void disk_release_log(struct ftd_vm *vm)
@@ -303,7 +303,7 @@ void disk_detach(struct ftd_vm *vm)
 		return;
 	vm->disk->mode = DISK_PLAIN;
 	vm->disk->blocks = NULL;
-	disk_room_made(vm);
+	disk_room_made(vm, ROOM_FOR_MARKS | ROOM_IN_LOG);
 }
 
 /* ---- life ---- */

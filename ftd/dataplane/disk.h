@@ -21,6 +21,7 @@ struct ftd_vm;
 #define DISK_BLOCK_BYTES ((uint64_t)1 << DISK_BLOCK_SHIFT)
 #define DISK_ID_BYTES 20
 
+enum disk_room { ROOM_FOR_MARKS = 1, ROOM_IN_LOG = 2 };
 enum disk_mode { DISK_PLAIN, DISK_TRACK, DISK_LOG };
 
 struct disk {
@@ -33,7 +34,7 @@ struct disk {
 	_Atomic bool stop;
 	_Atomic uint32_t work;		/* futex: the driver offered requests */
 	_Atomic uint32_t room;		/* futex: marks were harvested, the log was sealed, or the mode changed */
-	_Atomic uint32_t room_wanted;
+	_Atomic uint32_t room_wanted;	/* enum disk_room */
 	struct block_request request;	/* the thread's own, as `piece` */
 	char *piece;
 	/* vm->devices is held: */
@@ -63,7 +64,10 @@ void disk_begin_log(struct ftd_vm *vm, struct disk_log *log);
 void disk_seal(struct ftd_vm *vm, struct disk_log *log);
 /* Unprotected from here on. */
 void disk_detach(struct ftd_vm *vm);
-/* There may be room again for a request that waits. */
-void disk_room_made(struct ftd_vm *vm);
+/*
+ * There is room again for a request that waits for it. One that waits for the other is not woken: while epoch 1 is not
+ * sealed yet, each stop takes the marks and leaves the log full, and who is woken for nothing asks for the next stop.
+ */
+void disk_room_made(struct ftd_vm *vm, enum disk_room what);
 
 #endif

@@ -86,7 +86,7 @@ static void take_marks(struct ftd_vm *vm, struct page_list *list, uint32_t repor
 		vm->marked_bitmap[page / 64] &= ~bit;
 	}
 	vm->marked_count = 0;
-	disk_room_made(vm);
+	disk_room_made(vm, ROOM_FOR_MARKS);
 }
 
 int step_collect(struct ftd_primary *primary)
