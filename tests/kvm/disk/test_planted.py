@@ -40,7 +40,7 @@ PLANTS = {
     "a log belongs to a later epoch": (
         "steps.c",
         "\tdisk_seal(vm, &arena->disk);\n",
-        "\tif (epoch % 8 == 0)\n\t\tdisk_seal(vm, &arena->disk);\n",
+        "\tif (epoch % 64 == 0)\n\t\tdisk_seal(vm, &arena->disk);\n",
     ),
 }
 
