@@ -72,11 +72,8 @@ def main() -> None:
                 assert_forward(last, now)
                 last = now
             pair.active.kill()
-            while serial.read(0.1):
-                pass  # what was let go before the kill, and is seen by whoever looks
-            for seen in LINE.finditer(serial.text):
+            for seen in LINE.finditer(serial.read_to_end()):
                 last = Reading(*map(int, seen.groups()))
-            serial.close()
             killed_s = time.monotonic()
             machine = pair.activate()
             serial = Session(machine.serial_listen, "/tmp/serial")

@@ -68,23 +68,28 @@ class Session:
         self._socket.connect(path)
         self.text = ""
 
-    def close(self) -> None:
-        self._socket.close()
-
     def send(self, line: str) -> None:
         """Types a line."""
         self._socket.sendall(f"{line}\n".encode())
 
-    def read(self, wait_s: float) -> bool:
-        """Takes what has come, or waits for it; false: nothing came."""
-        if not select.select([self._socket], [], [], wait_s)[0]:
-            return False
+    def read(self, wait_s: float) -> None:
+        """Takes what has come, or waits for it. Raises AssertionError at its end."""
+        if select.select([self._socket], [], [], wait_s)[0]:
+            assert self._take(), f"the console was closed: {self.text[-2000:]}"
+
+    def read_to_end(self) -> str:
+        """What the guest of a machine that was killed still had said, once it was let go."""
+        while self._take():
+            pass
+        self._socket.close()
+        return self.text
+
+    def _take(self) -> bool:
         data = self._socket.recv(65536)
-        assert data, f"the console was closed: {self.text[-2000:]}"
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
         self.text += data.decode(errors="replace").replace("\r", "")
-        return True
+        return bool(data)
 
     def expect(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
         """Reads up to the first match, and past it. Raises AssertionError after the deadline."""
