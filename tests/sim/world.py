@@ -187,7 +187,6 @@ class World:
     def end_stale(self, worker: Worker) -> None:
         """A daemon ends a copy whose generation is over. Nobody may miss it: it excuses nothing."""
         self.timeline.note(worker.label, "is ended: a stale copy")
-        self.disturb("stale copy")
         worker.process.end()
 
     def lose_power(self, host: Host) -> None:
