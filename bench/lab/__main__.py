@@ -57,14 +57,13 @@ def main(
     rows: list[Row] = []
     records: list[Record] = []
     try:
-        trio.run(partial(_measure, chosen, protection, kills, quick, rows, records))
+        trio.run(partial(_measure, chosen, protection, kills, quick, rows, records, json_path))
     except* MissingError as group:
         click.echo(f"bench: {_first(group)}", err=True)
         sys.exit(EXIT_MISSING)
     except* LabError as group:
         raise click.ClickException(str(_first(group))) from group
     print_table(rows, Console(width=TABLE_WIDTH), sides=("ftd", "other"))
-    write_json(rows, records, json_path)
     sys.exit(0 if all_met(rows) else 1)
 
 
@@ -75,8 +74,9 @@ async def _measure(
     quick: bool,
     rows: list[Row],
     records: list[Record],
+    json_path: Path,
 ) -> None:
-    """Fills both lists as it goes."""
+    """Fills both lists, and writes the JSON anew after each row: a long run may not come to its end."""
     progress = Console(stderr=True)
     async with running(protection, with_qemu="migration" in chosen) as scene:
         lab = Lab(scene, kills, quick, records)
@@ -86,6 +86,7 @@ async def _measure(
                 rows += await ROWS[name](lab)
             except* NotMeasuredError as group:
                 rows.append(not_measured(name, str(_first(group))))
+            write_json(rows, records, json_path)
             progress.print(f"{name}: {trio.current_time() - began_s:.0f} s")
 
 
