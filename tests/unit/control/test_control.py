@@ -21,14 +21,24 @@ ENTER = {"peer": "beta", "address": "127.0.0.1", "port": 7000, "token": bytes(li
 
 
 def test_the_tables() -> None:
-    assert set(WORKER_METHODS) == {"status", "enter", "leave", "switchover", "failover", "stop", "fault"}
+    assert set(WORKER_METHODS) == {
+        *("status", "enter", "leave", "switchover", "failover", "stop", "fault", "corrupt"),
+    }
     assert set(PEER_METHODS) == {
         *("peer_hello", "prepare_standby", "discard_standby", "release_standby", "peer_maintenance"),
-        "has_copy",
+        *("has_copy", "copy_view", "kill_standby", "protect"),
     }
     assert set(OPERATOR_METHODS) == {
         *("vm_start", "vm_stop", "vm_list", "enter", "leave", "switchover", "failover", "status", "version"),
-        *("maintenance", "confirm_off"),
+        *(
+            "maintenance",
+            "confirm_off",
+            "drill_view",
+            "drill_there",
+            "drill_kill_standby",
+            "drill_protect",
+            "drill_power",
+        ),
     }
     assert method_table(VM_LIST) == {"vm_list": VM_LIST}
 
