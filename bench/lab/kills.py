@@ -1,6 +1,7 @@
 """Host power losses at random moments, with clients at work; after each, all that can be looked at is."""
 
 import random
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -8,10 +9,12 @@ import trio
 
 from bench.lab import vm
 from bench.lab.scene import Scene
+from bench.model import NotMeasuredError
 from lab.host.kernel_log import trouble_in
 from lab.outside import file_system
 from lab.outside.chain_client import ChainClient
 from lab.outside.redis_client import RedisWriter, verify
+from lab.outside.resp import ProtocolError
 from lab.outside.write_book import WriteBook
 from lab.pair.member import Member
 
@@ -22,6 +25,7 @@ SETTLED_ANSWERS: Final = 25
 RATE_HZ: Final = 100.0
 """Requests a second. A blackout is seen to begin up to one interval early: 10 ms."""
 ANSWERS_DEADLINE_S: Final = 60.0
+TRIES: Final = 5
 STEPPED: Final = "stepped back"
 
 
@@ -56,11 +60,20 @@ async def kill_repeatedly(scene: Scene, count: int) -> list[Kill]:
 
 
 async def _kill(scene: Scene, book: WriteBook, after_s: float) -> Kill:
-    active = await scene.protected()
-    standby = scene.pair.peer_of(active)
-    chain, writer = await _work_through_a_kill(scene, active, book, after_s)
+    for _ in range(TRIES):
+        active = await scene.protected()
+        standby = scene.pair.peer_of(active)
+        clients = await _work_through_a_kill(scene, active, book, after_s)
+        if clients is not None:
+            return await _look(scene, standby, book, *clients)
+    raise NotMeasuredError(f"{TRIES} times the guest had lost its protection before its host could be killed")
+
+
+async def _look(
+    scene: Scene, standby: Member, book: WriteBook, chain: ChainClient, writer: RedisWriter
+) -> Kill:
     await scene.taken_over(standby)
-    await verify(scene.database, book)
+    await _verify(scene, book)
     seen = book.report()
     complaints = _complaints(await scene.in_guest("dmesg"))
 
@@ -68,9 +81,9 @@ async def _kill(scene: Scene, book: WriteBook, after_s: float) -> Kill:
     checked = await standby.run(file_system.words(vm.DISK), timeout_s=120)
     verdict = file_system.verdict(checked.output.decode(errors="replace"))
     await scene.start(standby)
-    await verify(scene.database, book)
+    await _verify(scene, book)
     return Kill(
-        host=active.name,
+        host=scene.pair.peer_of(standby).name,
         chain=chain.account.report(),
         blackout_ms=chain.account.blackout_s * 1000,
         database=seen,
@@ -83,7 +96,8 @@ async def _kill(scene: Scene, book: WriteBook, after_s: float) -> Kill:
 
 async def _work_through_a_kill(
     scene: Scene, active: Member, book: WriteBook, after_s: float
-) -> tuple[ChainClient, RedisWriter]:
+) -> tuple[ChainClient, RedisWriter] | None:
+    """None: the guest was not protected when its host was to be killed; a false alarm is no finding here."""
     chain = ChainClient(scene.chain, rate_hz=RATE_HZ)
     writer = RedisWriter(scene.database, book)
     async with trio.open_nursery() as nursery:
@@ -91,13 +105,24 @@ async def _work_through_a_kill(
         await nursery.start(writer.run)
         await chain.more_answers(SETTLED_ANSWERS, ANSWERS_DEADLINE_S)
         await trio.sleep(after_s)
+        if not await scene.is_protected(active):
+            nursery.cancel_scope.cancel()
+            return None
         chain.account.forget_blackouts()
         active.kill()
         # A connection that is broken or stays silent is a finding, not a failure.
         await chain.more_answers(SETTLED_ANSWERS, ANSWERS_DEADLINE_S)
         chain.stop()
         writer.stop()
+        nursery.cancel_scope.deadline = trio.current_time() + ANSWERS_DEADLINE_S
     return chain, writer
+
+
+async def _verify(scene: Scene, book: WriteBook) -> None:
+    """A database that does not answer is a finding: the writes that were not looked for count as missing."""
+    book.begin_verification()
+    with suppress(OSError, trio.BrokenResourceError, ProtocolError), trio.move_on_after(ANSWERS_DEADLINE_S):
+        await verify(scene.database, book)
 
 
 def _complaints(log: str) -> list[str]:

@@ -21,6 +21,7 @@ from lab.pair.pair import Pair, PairSpec, prepared
 BOOT_DEADLINE_S: Final = 900.0
 COMMAND_DEADLINE_S: Final = 300.0
 """Generous: a host that is emulated on a busy machine needs a minute to start a Python program."""
+ENTER_TRIES: Final = 5
 TAKEOVER_DEADLINE_S: Final = 120.0
 POLL_S: Final = 0.1
 UNPROTECTED: Final = ("idle", "simplex")
@@ -78,9 +79,27 @@ class Scene:
         if active is None:
             active = await self.unprotected()
         await self.pair.boot()
-        if await self._state(active) != "protected":
-            await self.ftctl(active, "enter", vm.NAME)
+        for left in reversed(range(ENTER_TRIES)):
+            try:
+                if not await self.is_protected(active):
+                    await self.ftctl(active, "enter", vm.NAME)
+                break
+            except NotMeasuredError:
+                # An emulated host that got no processor for a while, or a standby that is just ending.
+                if not left:
+                    raise
         return active
+
+    async def is_protected(self, member: Member) -> bool:
+        """Whether this host runs the guest and the other one could take it over."""
+        return await self._state(member) == "protected"
+
+    async def still_protected(self, member: Member) -> None:
+        """Raises NotMeasuredError if it is not: then what was measured was not protection."""
+        if not await self.is_protected(member):
+            raise NotMeasuredError(
+                "the guest lost its protection while it was measured (is the machine busy?)"
+            )
 
     async def start(self, member: Member) -> None:
         """Boots the guest on this host, until its services answer."""
@@ -97,7 +116,6 @@ class Scene:
 
     async def taken_over(self, member: Member) -> None:
         """Waits until this host runs the guest alone."""
-
         with trio.move_on_after(TAKEOVER_DEADLINE_S):
             while True:
                 if await self._state(member) in UNPROTECTED:

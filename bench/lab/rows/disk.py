@@ -18,8 +18,9 @@ async def measure(lab: Lab) -> list[Row]:
     """Medians; past the guest's page cache, its disk flushed at the end."""
     await lab.scene.unprotected()
     bare = await _rates(lab, "unprotected")
-    await lab.scene.protected()
+    active = await lab.scene.protected()
     protected = await _rates(lab, "ftd")
+    await lab.scene.still_protected(active)
     name = f"disk writes of {BLOCK_KIB} KiB at {lab.scene.protection.rate_hz}, to unprotected"
     target = Target(RATIO_MIN, of_reference=True)
     return [row(name, "MB/s", median(protected), reference=median(bare), target=target)]

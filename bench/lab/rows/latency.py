@@ -19,8 +19,9 @@ async def measure(lab: Lab) -> list[Row]:
     """Median and 99th percentile, protected beside unprotected; the same guest, one after the other."""
     await lab.scene.unprotected()
     bare_ms = await _round_trips_ms(lab, "unprotected")
-    await lab.scene.protected()
+    active = await lab.scene.protected()
     protected_ms = await _round_trips_ms(lab, "ftd")
+    await lab.scene.still_protected(active)
     rate_hz = lab.scene.protection.rate_hz
     rows = [
         row(
