@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import random
 import signal
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import trio
 
 from bench.model import NotMeasuredError
+from bench.takeover import Takeover, takeover
 from bench.waiting import POLL_S, wait_until
 from ftd.drill.ledger import Answer, Event, LedgerClient
 from ftd.drill.local_pair import Guest, LocalHost, LocalPair, local_pair
@@ -36,6 +38,7 @@ class Blackout:
 
     seen_s: float
     before_kill_s: float
+    takeover: Takeover | None = None
 
 
 class Watch:
@@ -65,14 +68,16 @@ class Watch:
         return Blackout(self._longest_s, self._before_s)
 
 
-async def blackouts(kill_signal: signal.Signals, count: int, heartbeat_timeout_ms: int) -> list[Blackout]:
+async def blackouts(
+    kill_signal: signal.Signals, count: int, heartbeat_timeout_ms: int, memory_mib: int = 256
+) -> list[Blackout]:
     """The client's longest wait around each of `count` deaths. Raises NotMeasuredError, ControlError.
 
     Each time the guest is protected again on the host that has just lost it.
     """
     replication = {"checkpoint_rate_hz": RATE_HZ, "heartbeat_timeout_ms": heartbeat_timeout_ms}
     watch = Watch()
-    async with local_pair(Guest(replication=replication)) as pair:
+    async with local_pair(Guest(memory_mib=memory_mib, replication=replication)) as pair:
         client = LedgerClient(
             pair.consoles,
             requests_per_second=REQUESTS_PER_SECOND,
@@ -101,15 +106,22 @@ async def _kill_repeatedly(
         await trio.sleep(moments.uniform(*RUN_S))
         pid = await host.worker_pid(pair.guest.name)
         watch.begin()
+        died_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         os.kill(pid, kill_signal)
         await pair.wait_for_state(pair.peer_of(host), "simplex", deadline_s=RECOVERY_DEADLINE_S)
         await _answers(watch, f"after {kill_signal.name}")
-        seen.append(watch.blackout)
+        blackout = watch.blackout
+        seen.append(replace(blackout, takeover=await _takeover(pair, pair.peer_of(host), died_ns)))
         if kill_signal is signal.SIGSTOP:
             os.kill(pid, signal.SIGCONT)  # it finds its generation gone, and ends
         await _ended(pid)
         host = pair.peer_of(host)
     return seen
+
+
+async def _takeover(pair: LocalPair, host: LocalHost, died_ns: int) -> Takeover:
+    status = await host.status(pair.guest.name)
+    return takeover(status.history if status is not None else (), died_ns)
 
 
 async def _protect(pair: LocalPair, host: LocalHost) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from bench.figures.failover import blackout
+from bench.figures.failover import blackout, takeover
 from bench.figures.loads import other_loads
 from bench.figures.memory import first_sync, resident
 from bench.figures.rates import steady_rate, top_rate
@@ -20,6 +20,7 @@ FIGURES: Final[dict[str, Callable[[Bench], Iterator[Row]]]] = {
     "harvest": harvest,
     "sync": first_sync,
     "blackout": blackout,
+    "takeover": takeover,
     "memory": resident,
     "loads": other_loads,
     "auto": auto,
