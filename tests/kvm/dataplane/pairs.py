@@ -39,6 +39,9 @@ class Setup:
     epoch_pages_max: int = 1024
     parts_max: int = 4
     epochs_in_flight: int = 4
+    heartbeat_interval_ms: int = HEARTBEAT_INTERVAL_MS
+    heartbeat_timeout_ms: int = HEARTBEAT_TIMEOUT_MS
+    watchdog_ms: int = 0
     rate_hz: int = 500
     """0: checkpoints by hand."""
 
@@ -64,8 +67,9 @@ class Setup:
             generation=1,
             data=data,
             heartbeat=heartbeat,
-            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
-            heartbeat_timeout_ms=HEARTBEAT_TIMEOUT_MS,
+            heartbeat_interval_ms=self.heartbeat_interval_ms,
+            heartbeat_timeout_ms=self.heartbeat_timeout_ms,
+            watchdog_ms=self.watchdog_ms,
             epoch_pages_max=self.epoch_pages_max,
             parts_max=self.parts_max,
         )
@@ -138,6 +142,7 @@ class Pair:
         active: Machine,
         data: tuple[socket.socket, socket.socket],
         standby_tracker: str | None = None,
+        beats: tuple[socket.socket, socket.socket] | None = None,
     ) -> None:
         self.setup = setup
         self.active = active
@@ -145,7 +150,7 @@ class Pair:
         self.news: list[Event] = []
         self.standby_news: list[Event] = []
         self._activated = False
-        beats = tcp_pair()
+        beats = beats or tcp_pair()
         self._standby: Standby | None = self.passive.start_standby(setup.link(data[1], beats[1]))
         self._primary: Primary | None = active.start_primary(setup.link(data[0], beats[0]), setup.cycle())
 

@@ -26,16 +26,17 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 class Relay:
     """Two connections and a thread between them. ``near`` and ``far`` are the ends to use.
 
-    What goes from near to far is limited to ``bytes_per_s`` and stops while `block` holds; the way back is
-    free.
+    What goes from near to far is limited to ``bytes_per_s``, is late by at least ``delay_s``, and stops while
+    `block` holds; the way back is free.
     """
 
-    def __init__(self, bytes_per_s: float = float("inf")) -> None:
+    def __init__(self, bytes_per_s: float = float("inf"), *, delay_s: float = 0.0) -> None:
         self.near, self._inner_near = tcp_pair()
         self._inner_far, self.far = tcp_pair()
         for end in (self._inner_near, self._inner_far):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * CHUNK_BYTES)
         self._bytes_per_s = bytes_per_s
+        self._delay_s = delay_s
         self._open = threading.Event()
         self._open.set()
         self._over = threading.Event()
@@ -81,6 +82,8 @@ class Relay:
                 chunk = source.recv(CHUNK_BYTES)
                 if not chunk:
                     break
+                if limited:
+                    time.sleep(self._delay_s)
                 sink.sendall(chunk)
                 if limited:
                     time.sleep(len(chunk) / self._bytes_per_s)
