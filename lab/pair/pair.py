@@ -22,7 +22,7 @@ from lab.pair.network import HOSTS, NETWORKS, Networks
 from lab.root.image import with_python
 
 # Bridges and taps for guests, what slows a network, what filters it.
-MODULES: Final = ("bridge", "tun", "veth", "sch_netem", "nf_tables", "nft_meta_bridge")
+MODULES: Final = ("bridge", "tun", "veth", "sch_netem", "sch_prio", "cls_u32", "nf_tables", "nft_meta_bridge")
 COPIED: Final = ("ftd", "config", "pyproject.toml")
 
 
