@@ -24,8 +24,9 @@ from lab.pair.pair import Pair
 VM: Final = "ledger"
 # Generous: it only bounds how long a failure takes. Hosts are emulated, and the machine may be busy.
 DEADLINE_S: Final = 120.0
-POLL_S: Final = 0.1
-OBSERVE_INTERVAL_S: Final = 0.3
+# Each look costs an emulated processor some ten milliseconds.
+POLL_S: Final = 0.25
+OBSERVE_INTERVAL_S: Final = 0.5
 REQUESTS_PER_SECOND: Final = 20.0
 SILENCE_TIMEOUT_S: Final = 3.0
 INTRODUCTION_TIMEOUT_S: Final = 10.0
