@@ -21,6 +21,7 @@
 #include "steps.h"
 
 #define TICK_CATCH_UP_NS (100 * FTD_MS)
+#define RUN_EXTRA_MAX_NS (10 * FTD_MS)
 #define ECHO_PATIENCE_NS (5000 * FTD_MS)
 
 void cycle_failed(struct ftd_primary *primary, int error)
@@ -70,11 +71,25 @@ static void give_up_if_lost(struct ftd_primary *primary)
 }
 
 /*
+ * A guest that was held for long, by a slow link or a slow host, would hardly
+ * run between two checkpoints of a fast schedule: it gets half of that time,
+ * and the rate falls. Not one whose epochs are large already: they would grow
+ * with the time that it gets, and only some trackers bound them.
+ */
+static uint64_t run_at_least_ns(const struct ftd_primary *primary, uint64_t held_ns)
+{
+	uint64_t extra = min_u64(held_ns / 2, RUN_EXTRA_MAX_NS);
+
+	return primary->ship.count > primary->link.epoch_pages_max / 8 ? primary->cycle.run_min_ns :
+									  max_u64(primary->cycle.run_min_ns, extra);
+}
+
+/*
  * Due times stay on one schedule, so that a stop that came late does not make
  * all later ones late: the asked-for rate holds on average. What is more than
  * TICK_CATCH_UP_NS behind is given up.
  */
-static void set_next_tick(struct ftd_primary *primary)
+static void set_next_tick(struct ftd_primary *primary, uint64_t left_guest_ns)
 {
 	struct ftd_vm *vm = primary->vm;
 	uint64_t now = now_ns();
@@ -87,7 +102,8 @@ static void set_next_tick(struct ftd_primary *primary)
 	primary->due_ns = min_u64(primary->due_ns, now) + primary->cycle.period_ns;
 	if (primary->due_ns + TICK_CATCH_UP_NS < now)
 		primary->due_ns = now + primary->cycle.period_ns;
-	atomic_store_explicit(&vm->next_tick_ns, max_u64(primary->due_ns, now + primary->cycle.run_min_ns),
+	atomic_store_explicit(&vm->next_tick_ns,
+			      max_u64(primary->due_ns, now + run_at_least_ns(primary, now - left_guest_ns)),
 			      memory_order_relaxed);
 }
 
@@ -138,7 +154,7 @@ void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns)
 		atomic_store(&vm->next_tick_ns, 0);
 		vm->park_wanted = true;
 	} else {
-		set_next_tick(primary);
+		set_next_tick(primary, left_guest_ns);
 	}
 	/* A stall is not the checkpoint's work; it is counted by itself. */
 	histogram_add(vm->counters->pause_hist, now_ns() - left_guest_ns - primary->stalled_ns);
@@ -262,7 +278,7 @@ void cycle_sync_stop(struct ftd_primary *primary)
 		return;
 	}
 	if (primary->first_sealed) {
-		set_next_tick(primary);
+		set_next_tick(primary, stopped_ns);
 		histogram_add(vm->counters->pause_hist, now_ns() - stopped_ns);
 		return;
 	}

@@ -200,7 +200,7 @@ PLANTS = [
         *("a frame is cut at the end of the ring", "net_model", "output.c"),
         "return length > first ? 2 : 1;",
         "pieces[1].iov_len = 0;\n\treturn 1;",
-        300,
+        4000,
     ),
 ]
 
