@@ -40,6 +40,7 @@ async def test_login_and_power_off(host: Spec) -> None:
     await run(host, "login 1 --end 'poweroff -f'")
 
 
+@pytest.mark.long
 async def test_four_vcpus_and_reboot(host: Spec) -> None:
     await run(host, "login 4 --end 'reboot -f'")
 
@@ -49,10 +50,11 @@ async def test_eight_vcpus(host: Spec) -> None:
     await run(host, "login 8 --end 'poweroff -f'")
 
 
-@pytest.mark.parametrize("tracker", ["mt", "ring"])
+@pytest.mark.parametrize("tracker", ["mt", pytest.param("ring", marks=pytest.mark.long)])
 async def test_clocks_go_on_after_a_kill(host: Spec, tracker: str) -> None:
     await run(host, f"failover 1 {tracker}")
 
 
+@pytest.mark.long
 async def test_clocks_of_four_vcpus_go_on_after_a_kill(host: Spec) -> None:
     await run(host, "failover 4 mt")
