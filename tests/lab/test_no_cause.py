@@ -16,7 +16,7 @@ from lab.pair.network import MANAGEMENT, REPLICATION
 from lab.pair.pair import Pair, PairSpec, prepared
 from tests.lab.pair_scene import VM, Scene, playing
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(900)]
 ARBITER_GONE_S: Final = 60.0
 DATA_DELAY_MS: Final = 5000
 DELAYED_S: Final = 20.0
