@@ -136,6 +136,7 @@ typedef struct ftd_primary ftd_primary;
 typedef struct ftd_link_config {
 	unsigned char vm_id[16];
 	uint64_t generation;
+	uint32_t pair;			/* stands in every frame; 0 in the handshake's only */
 	int data_fd, heartbeat_fd;	/* connected, handshake done; owned by the data plane from here on */
 	uint32_t heartbeat_interval_ms, heartbeat_timeout_ms;
 	uint32_t watchdog_ms;		/* active side: output waits while the newest echo is older */
@@ -197,6 +198,7 @@ typedef struct ftd_frame_context {
 	unsigned char vm_id[16];
 	uint64_t generation, memory_bytes, disk_bytes, epoch_last, epoch_sent;
 	uint32_t parts_received, epoch_pages_max, parts_max, state_max, extra_max, allowed;	/* allowed: bit per frame type */
+	uint32_t pair;
 } ftd_frame_context;
 int ftd_frame_check(const void *frame, uint64_t length, const ftd_frame_context *context);	/* refusal, 0: good */
 int ftd_kvm_check(const char *path, uint32_t *trackers, ftd_error *error);	/* bit per FTD_TRACKER_* */

@@ -47,6 +47,8 @@ class LinkConfig:
     parts_max: int
     epoch_disk_bytes: int = 0
     """Most disk writes of an epoch; 0 for a machine without a disk."""
+    pair: int = 0
+    """Number that stands in every frame, of 32 bits: `protocol.frames.pair_number`."""
     watchdog_ms: int = 0
     """Active side: output waits while the newest echo is older. 0: half of the timeout."""
 
@@ -319,6 +321,7 @@ def _link(link: LinkConfig) -> Any:
     config = ffi.new("ftd_link_config *")
     config.vm_id = link.vm_id
     config.generation = link.generation
+    config.pair = link.pair
     config.heartbeat_interval_ms = link.heartbeat_interval_ms
     config.heartbeat_timeout_ms = link.heartbeat_timeout_ms
     config.watchdog_ms = link.watchdog

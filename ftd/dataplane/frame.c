@@ -14,6 +14,7 @@ void frame_prepare(struct frame_header *header, const struct frame_rules *rules,
 	header->type = (uint16_t)type;
 	memcpy(header->vm_id, rules->vm_id, sizeof(header->vm_id));
 	header->generation = rules->generation;
+	header->pair = rules->pair;
 	header->epoch = epoch;
 }
 
@@ -108,8 +109,8 @@ enum refusal frame_check_header(const struct frame_header *header, const struct 
 		return REFUSED_GENERATION;
 	if (header->flags & ~flags_known)
 		return REFUSED_FLAGS;
-	if (header->reserved != 0)
-		return REFUSED_RESERVED;
+	if (header->pair != rules->pair)
+		return REFUSED_PAIR;
 	refusal = check_lengths(header, rules, position);
 	return refusal ? refusal : check_epoch(header, position);
 }
@@ -135,7 +136,7 @@ enum refusal frame_check_list(const struct frame_header *header, const void *lis
 
 int ftd_frame_check(const void *frame, uint64_t length, const ftd_frame_context *context)
 {
-	struct frame_rules rules = { .generation = context->generation, .memory_bytes = context->memory_bytes,
+	struct frame_rules rules = { .generation = context->generation, .pair = context->pair, .memory_bytes = context->memory_bytes,
 				     .disk_bytes = context->disk_bytes, .extra_max = context->extra_max,
 				     .state_max = context->state_max, .pages_max = context->epoch_pages_max,
 				     .parts_max = context->parts_max, .allowed = context->allowed };

@@ -9,7 +9,7 @@
 #include "base.h"
 
 #define FRAME_MAGIC 0x31445446u	/* "FTD1" read little-endian */
-#define FRAME_VERSION 2
+#define FRAME_VERSION 3
 
 enum frame_type {
 	FRAME_HELLO = 1, FRAME_WELCOME, FRAME_REFUSE, FRAME_SYNC, FRAME_EPOCH, FRAME_PART, FRAME_ACK,
@@ -28,7 +28,7 @@ struct frame_header {
 	uint64_t generation, epoch;
 	uint32_t flags, state_len, page_count, pages_len, extra_len, body_crc;
 	uint64_t stamp_ns;
-	uint32_t reserved, header_crc;
+	uint32_t pair, header_crc;
 };
 _Static_assert(sizeof(struct frame_header) == 80, "header has 80 bytes and no padding");
 _Static_assert(offsetof(struct frame_header, generation) == 24, "layout of docs/PROTOCOL.md");
@@ -46,15 +46,16 @@ enum { ENCODING_RAW = 0, ENCODING_ZERO = 1 };
 enum refusal {
 	REFUSED_NOT = 0,
 	REFUSED_MAGIC, REFUSED_HEADER_CRC, REFUSED_VERSION, REFUSED_TYPE, REFUSED_VM, REFUSED_GENERATION,
-	REFUSED_FLAGS, REFUSED_RESERVED, REFUSED_LENGTH, REFUSED_PAGES_LEN, REFUSED_EPOCH, REFUSED_BODY_CRC,
+	REFUSED_FLAGS, REFUSED_UNUSED_8, REFUSED_LENGTH, REFUSED_PAGES_LEN, REFUSED_EPOCH, REFUSED_BODY_CRC,
 	REFUSED_GFN, REFUSED_ENCODING, REFUSED_TOKEN, REFUSED_HELLO, REFUSED_OVERSIZE, REFUSED_DUPLICATE,
-	REFUSED_STATE, REFUSED_DISK,
+	REFUSED_STATE, REFUSED_DISK, REFUSED_PAIR,
 };
 
 /* What a connection expects; every field was fixed when the pair was made. */
 struct frame_rules {
 	uint8_t vm_id[16];
 	uint64_t generation;
+	uint32_t pair;			/* follows from the token: no other pair of this generation has it */
 	uint64_t memory_bytes;
 	uint64_t disk_bytes;
 	uint32_t extra_max;		/* bytes of disk writes; 0 without a disk */

@@ -368,6 +368,7 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 	pthread_mutex_init(&primary->fate, NULL);
 	memcpy(primary->rules.vm_id, link->vm_id, sizeof(primary->rules.vm_id));
 	primary->rules.generation = link->generation;
+	primary->rules.pair = link->pair;
 	primary->rules.memory_bytes = vm->memory_bytes;
 	primary->sync_limit = vm->pages;
 	primary->rules.allowed = FRAME_BIT(FRAME_ACK) | FRAME_BIT(FRAME_LEAVE_ACK) | FRAME_BIT(FRAME_HANDOVER_DONE) |

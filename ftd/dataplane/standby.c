@@ -425,6 +425,7 @@ ftd_standby *ftd_standby_start(ftd_vm *vm, const ftd_link_config *link, ftd_erro
 	standby->link = *link;
 	memcpy(standby->rules.vm_id, link->vm_id, sizeof(standby->rules.vm_id));
 	standby->rules.generation = link->generation;
+	standby->rules.pair = link->pair;
 	standby->rules.memory_bytes = vm->memory_bytes;
 	standby->rules.state_max = STATE_MAX_BYTES;
 	standby->rules.pages_max = link->epoch_pages_max;

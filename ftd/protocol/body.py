@@ -80,6 +80,7 @@ def build_frame(
     pages: Iterable[Page] = (),
     extra: bytes = b"",
     stamp_ns: int = 0,
+    pair: int = 0,
 ) -> bytes:
     """Header and body, ready to send. The caller answers for giving the type what it must carry."""
     pages = tuple(pages)
@@ -98,6 +99,7 @@ def build_frame(
         extra_len=len(extra),
         body_crc=crc32c(body),
         stamp_ns=stamp_ns,
+        pair=pair,
     )
     return header.encode() + body
 

@@ -17,7 +17,7 @@ from ftd.protocol.crc32c import crc32c
 from ftd.protocol.refusal import Refusal
 
 MAGIC: Final = b"FTD1"
-VERSION: Final = 2
+VERSION: Final = 3
 HEADER_BYTES: Final = 80
 PAGE_BYTES: Final = 4096
 LIST_ENTRY_BYTES: Final = 8
@@ -76,7 +76,7 @@ class Header:
     """The 80 bytes before every body, field by field; sizes in bytes, ``stamp_ns`` on the sender's
     CLOCK_BOOTTIME.
 
-    ``magic``, ``version``, ``reserved`` and ``header_crc`` are kept as they arrived, so that a decoded header
+    ``magic``, ``version``, ``pair`` and ``header_crc`` are kept as they arrived, so that a decoded header
     can be judged; ``encode`` computes the checksum anew.
     """
 
@@ -93,7 +93,7 @@ class Header:
     stamp_ns: int = 0
     magic: bytes = MAGIC
     version: int = VERSION
-    reserved: int = 0
+    pair: int = 0
     header_crc: int = 0
 
     @property
@@ -140,7 +140,7 @@ _WIRE_ORDER: Final = (
     "extra_len",
     "body_crc",
     "stamp_ns",
-    "reserved",
+    "pair",
     "header_crc",
 )
 assert {field.name for field in dataclasses.fields(Header)} == set(_WIRE_ORDER)
@@ -176,6 +176,13 @@ class Expectation:
     epoch_last: int = 0
     epoch_sent: int = 0
     parts_received: int = 0
+    pair: int = 0
+
+
+def pair_number(token: bytes) -> int:
+    """What stands in each frame of a pair: tells frames of another pair of the same VM and generation apart,
+    without showing the token. 0 is the handshake's."""
+    return crc32c(token) or 1
 
 
 def check_header(header: Header, expected: Expectation) -> Refusal | None:
@@ -198,7 +205,7 @@ def _check_identity(header: Header, expected: Expectation) -> Refusal | None:
         (header.vm_id == expected.vm_id, Refusal.VM),
         (header.generation == expected.generation, Refusal.GENERATION),
         (header.flags & ~flags_known == 0, Refusal.FLAGS),
-        (header.reserved == 0, Refusal.RESERVED),
+        (header.pair == expected.pair, Refusal.PAIR),
     )
     return next((refusal for passed, refusal in checks if not passed), None)
 

@@ -20,7 +20,7 @@ class Refusal(enum.IntEnum):
     VM = 5
     GENERATION = 6
     FLAGS = 7
-    RESERVED = 8
+    # 8 was version 2's.
     LENGTH = 9
     PAGES_LEN = 10
     EPOCH = 11
@@ -33,6 +33,7 @@ class Refusal(enum.IntEnum):
     DUPLICATE = 18
     STATE = 19
     DISK = 20
+    PAIR = 21
 
     @property
     def label(self) -> str:

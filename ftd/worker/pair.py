@@ -19,7 +19,15 @@ from ftd.dataplane.core import LinkConfig
 from ftd.log import get_logger
 from ftd.protocol.body import build_frame, check_body
 from ftd.protocol.control import EndpointSpec, LinkEnds, WorkerSpec
-from ftd.protocol.frames import HEADER_BYTES, Expectation, FrameType, Header, Limits, check_header
+from ftd.protocol.frames import (
+    HEADER_BYTES,
+    Expectation,
+    FrameType,
+    Header,
+    Limits,
+    check_header,
+    pair_number,
+)
 from ftd.protocol.handshake import Hello, decode_hello, decode_refuse, encode_hello, encode_refuse
 from ftd.protocol.refusal import FrameRefused, Refusal
 from ftd.protocol.stages import ALLOWED, Stage
@@ -42,6 +50,8 @@ class Pair:
 
     data: socket.socket
     heartbeat: socket.socket
+    number: int
+    """`frames.pair_number` of its token."""
 
     def close(self) -> None:
         """For a pair that the data plane did not take over."""
@@ -54,6 +64,7 @@ def link_config(spec: WorkerSpec, generation: int, pair: Pair) -> LinkConfig:
     return LinkConfig(
         vm_id=spec.vm_id,
         generation=generation,
+        pair=pair.number,
         data=pair.data,
         heartbeat=pair.heartbeat,
         heartbeat_interval_ms=spec.heartbeat_interval_ms,
@@ -153,7 +164,7 @@ async def connect(spec: WorkerSpec, generation: int, address: str, port: int, to
         for sock in made:
             sock.close()
         raise
-    return Pair(*made)
+    return Pair(made[0], made[1], pair_number(token))
 
 
 async def _connect_one(
@@ -214,7 +225,7 @@ class PairListener:
             for sock in self._made.values():
                 sock.close()
             raise PairError(f"no primary came within {self._spec.connect_timeout_s} s")
-        return Pair(self._made["data"], self._made["heartbeat"])
+        return Pair(self._made["data"], self._made["heartbeat"], pair_number(self._token))
 
     @asynccontextmanager
     async def _accepting(self, listener: trio.socket.SocketType) -> AsyncIterator[None]:

@@ -79,7 +79,7 @@ static void change_header(struct random *random, struct frame_header *header)
 		header->body_crc = (uint32_t)random_u64(random);
 		break;
 	case 10:
-		header->reserved = 1u << random_below(random, 32);
+		header->pair = 1u << random_below(random, 32);
 		break;
 	default:
 		((uint8_t *)header)[random_below(random, sizeof(*header))] ^= (uint8_t)(1u << random_below(random, 8));
@@ -137,7 +137,7 @@ static enum refusal judge(const struct frame_header *header, uint64_t acked, uin
 	frame_seal(&copy);
 	if (copy.header_crc != header->header_crc)
 		return REFUSED_HEADER_CRC;
-	if (header->version != 2)
+	if (header->version != 3)
 		return REFUSED_VERSION;
 	if (header->type != FRAME_ACK && header->type != FRAME_LEAVE_ACK && header->type != FRAME_HANDOVER_DONE)
 		return REFUSED_TYPE;
@@ -147,8 +147,8 @@ static enum refusal judge(const struct frame_header *header, uint64_t acked, uin
 		return REFUSED_GENERATION;
 	if (header->flags)
 		return REFUSED_FLAGS;
-	if (header->reserved)
-		return REFUSED_RESERVED;
+	if (header->pair)
+		return REFUSED_PAIR;
 	if (header->state_len || header->page_count || header->pages_len || header->extra_len)
 		return REFUSED_LENGTH;
 	if (header->body_crc)
@@ -295,7 +295,7 @@ int main(int argc, char **argv)
 
 		run_connection(vm, primary, tally, &random);
 	}
-	for (uint32_t i = 0; i <= REFUSED_STATE; i++)
+	for (uint32_t i = 0; i <= REFUSED_PAIR; i++)
 		printf("%u:%" PRIu64 " ", i, tally[i]);
 	putchar('\n');
 	free(primary);

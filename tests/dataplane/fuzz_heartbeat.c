@@ -117,7 +117,7 @@ static enum refusal judge(const struct frame_header *header)
 		return REFUSED_MAGIC;
 	if (copy.header_crc != header->header_crc)
 		return REFUSED_HEADER_CRC;
-	if (header->version != 2)
+	if (header->version != 3)
 		return REFUSED_VERSION;
 	if (header->type != FRAME_HEARTBEAT)
 		return REFUSED_TYPE;
@@ -127,8 +127,8 @@ static enum refusal judge(const struct frame_header *header)
 		return REFUSED_GENERATION;
 	if (header->flags > 3)
 		return REFUSED_FLAGS;
-	if (header->reserved)
-		return REFUSED_RESERVED;
+	if (header->pair)
+		return REFUSED_PAIR;
 	if (header->state_len || header->page_count || header->pages_len || header->extra_len)
 		return REFUSED_LENGTH;
 	if (header->body_crc)
@@ -223,7 +223,7 @@ int main(int argc, char **argv)
 
 		run_connection(vm, tally, &random);
 	}
-	for (uint32_t i = 0; i <= REFUSED_STATE; i++)
+	for (uint32_t i = 0; i <= REFUSED_PAIR; i++)
 		printf("%u:%" PRIu64 " ", i, tally[i]);
 	putchar('\n');
 	stub_machine_free(vm);

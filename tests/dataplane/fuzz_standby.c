@@ -118,7 +118,7 @@ static void add_frame(struct script *script, struct random *random, enum model_t
 	if ((type == EPOCH && random_one_in(random, 2)) || type == DISK)
 		extra_len = write_log(random, body + state_len + 8 * count + raw * MODEL_PAGE_BYTES);
 	memcpy(frame, "FTD1", 4);
-	model_set_field(frame, AT_VERSION, 2, 2);
+	model_set_field(frame, AT_VERSION, 3, 2);
 	model_set_field(frame, AT_TYPE, type, 2);
 	memcpy(frame + AT_VM, vm_id, sizeof(vm_id));
 	model_set_field(frame, AT_GENERATION, MODEL_GENERATION, 8);
@@ -192,7 +192,7 @@ static void change_field(struct random *random, uint8_t *frame)
 	} fields[] = {
 		{ AT_MAGIC, 4 }, { AT_VERSION, 2 }, { AT_TYPE, 2 }, { AT_VM, 8 }, { AT_GENERATION, 8 }, { AT_EPOCH, 8 },
 		{ AT_FLAGS, 4 }, { AT_STATE_LEN, 4 }, { AT_PAGE_COUNT, 4 }, { AT_PAGES_LEN, 4 }, { AT_EXTRA_LEN, 4 },
-		{ AT_BODY_CRC, 4 }, { AT_STAMP, 8 }, { AT_RESERVED, 4 },
+		{ AT_BODY_CRC, 4 }, { AT_STAMP, 8 }, { AT_PAIR, 4 },
 	};
 	uint32_t i = random_below(random, ARRAY_SIZE(fields));
 
@@ -475,7 +475,7 @@ static void print_tally(const uint64_t *ends, const uint64_t *refusals)
 {
 	printf("closed %" PRIu64 " leave %" PRIu64 " handover %" PRIu64, ends[ENDS_CLOSED], ends[ENDS_WITH_LEAVE],
 	       ends[ENDS_WITH_HANDOVER]);
-	for (uint32_t i = MAGIC; i <= DISK_WRITES; i++)
+	for (uint32_t i = MAGIC; i <= PAIR; i++)
 		printf(" %u:%" PRIu64, i, refusals[i]);
 	putchar('\n');
 }
@@ -491,7 +491,7 @@ int main(int argc, char **argv)
 {
 	uint64_t seed = argument_or(argc, argv, 1, 1), connections = argument_or(argc, argv, 2, 1000);
 	uint64_t first = argument_or(argc, argv, 3, 0);	/* to reproduce one connection: its number, and 1 connection */
-	uint64_t ends[4] = { 0 }, refusals[DISK_WRITES + 1] = { 0 };
+	uint64_t ends[4] = { 0 }, refusals[PAIR + 1] = { 0 };
 	struct disk disk = { .fd = memfd_create("disk", MFD_CLOEXEC), .bytes = MODEL_DISK_BYTES };
 	struct ftd_vm *vm = stub_machine_make(MODEL_PAGES * MODEL_PAGE_BYTES);
 	struct script *script = malloc(sizeof(*script));

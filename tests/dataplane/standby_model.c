@@ -44,7 +44,7 @@ static enum model_refusal judge_identity(const struct standby_model *model, cons
 		return MAGIC;
 	if (u32(frame, AT_HEADER_CRC) != ftd_crc32c(0, frame, AT_HEADER_CRC))
 		return HEADER_CRC;
-	if (model_field(frame, AT_VERSION, 2) != 2)
+	if (model_field(frame, AT_VERSION, 2) != 3)
 		return VERSION;
 	if (type != SYNC && type != EPOCH && type != PART && type != LEAVE && type != HANDOVER && type != DISK)
 		return TYPE;
@@ -54,7 +54,7 @@ static enum model_refusal judge_identity(const struct standby_model *model, cons
 		return GENERATION;
 	if (u32(frame, AT_FLAGS))
 		return FLAGS;
-	return u32(frame, AT_RESERVED) ? RESERVED : NOT_REFUSED;
+	return u32(frame, AT_PAIR) ? PAIR : NOT_REFUSED;
 }
 
 static enum model_refusal judge_lengths(const struct standby_model *model, const uint8_t *frame)

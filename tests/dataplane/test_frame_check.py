@@ -30,6 +30,7 @@ def c_verdict(raw: bytes, expected: Expectation) -> int:
     context = ffi.new("ftd_frame_context *")
     context.vm_id = expected.vm_id
     context.generation = expected.generation
+    context.pair = expected.pair
     context.memory_bytes = expected.limits.memory_pages * PAGE_BYTES
     context.epoch_last = expected.epoch_last
     context.epoch_sent = expected.epoch_sent
@@ -56,6 +57,7 @@ def golden_expectation(context: dict[str, Any]) -> Expectation:
     return Expectation(
         vm_id=bytes.fromhex(context["vm_id"]),
         generation=context["generation"],
+        pair=context["pair"],
         allowed=frozenset(FrameType[name] for name in context["allowed"]),
         limits=Limits(
             memory_pages=context["memory_pages"],
@@ -153,13 +155,13 @@ def frames(draw: st.DrawFn) -> bytes:
             {},
             optional={
                 "type": st.integers(0, 16),
-                "version": st.integers(0, 3),
+                "version": st.integers(0, 4),
                 "state_len": U32,
                 "page_count": U32,
                 "pages_len": U32,
                 "extra_len": U32,
                 "body_crc": U32,
-                "reserved": st.integers(0, 1),
+                "pair": st.integers(0, 1),
                 "generation": st.integers(6, 8),
             },
         )

@@ -23,7 +23,15 @@ import msgpack
 from ftd.protocol.body import GFN_BITS, HIGH_GFN, LOW_PAGES, Encoding, Page, build_frame
 from ftd.protocol.crc32c import crc32c
 from ftd.protocol.disk_log import DiskKind, DiskRecord
-from ftd.protocol.frames import HEADER_BYTES, PAGE_BYTES, STATE_BYTES_MAX, FrameType, Header, HeartbeatFlag
+from ftd.protocol.frames import (
+    HEADER_BYTES,
+    PAGE_BYTES,
+    STATE_BYTES_MAX,
+    FrameType,
+    Header,
+    HeartbeatFlag,
+    pair_number,
+)
 from ftd.protocol.refusal import Refusal
 from ftd.protocol.state_blob import pack_state
 
@@ -51,6 +59,8 @@ HELLO = {
     "epoch_disk_bytes": EXTRA_BYTES_MAX,
 }
 T = FrameType
+HANDSHAKE = (T.HELLO, T.WELCOME, T.REFUSE)
+PAIR = pair_number(TOKEN)
 Vector = dict[str, Any]
 
 
@@ -75,8 +85,9 @@ LOG = b"".join(
 
 
 def frame(frame_type: FrameType, **fields: Any) -> bytes:
-    """A frame of the vectors' VM and generation."""
-    fields = {"vm_id": VM_ID, "generation": GENERATION, "stamp_ns": STAMP_NS, **fields}
+    """A frame of the vectors' VM, generation and pair."""
+    pair = 0 if frame_type in HANDSHAKE else PAIR
+    fields = {"vm_id": VM_ID, "generation": GENERATION, "stamp_ns": STAMP_NS, "pair": pair, **fields}
     return build_frame(frame_type, **fields)
 
 
@@ -108,6 +119,7 @@ def vector(
             "layer": layer,
             "vm_id": VM_ID.hex(),
             "generation": GENERATION,
+            "pair": 0 if raw[6:8] in {number.to_bytes(2, "little") for number in HANDSHAKE} else PAIR,
             "allowed": [frame_type.name for frame_type in FrameType],
             "epoch_last": 0,
             "epoch_sent": 0,
@@ -182,7 +194,8 @@ def bad_headers() -> list[Vector]:
         vector("one bit of the stamp", ack[:64] + bytes([ack[64] ^ 1]) + ack[65:], Refusal.HEADER_CRC),
         vector("version 0", forged(ack, version=0), Refusal.VERSION),
         vector("version 1", forged(ack, version=1), Refusal.VERSION),
-        vector("version 3 of an unknown type", forged(ack, version=3, type=99), Refusal.VERSION),
+        vector("version 2", forged(ack, version=2), Refusal.VERSION),
+        vector("version 4 of an unknown type", forged(ack, version=4, type=99), Refusal.VERSION),
         vector("type 0", forged(ack, type=0), Refusal.TYPE),
         vector("type 15", forged(ack, type=15), Refusal.TYPE),
         vector("type 65535", forged(ack, type=65535), Refusal.TYPE),
@@ -193,7 +206,8 @@ def bad_headers() -> list[Vector]:
         vector("unknown heartbeat flag", frame(T.HEARTBEAT, flags=4), Refusal.FLAGS),
         vector("flag on an epoch", frame(T.EPOCH, epoch=1, state=STATE, flags=1), Refusal.FLAGS),
         vector("more than an error's number", frame(T.DISK_FAILED, flags=0x1000), Refusal.FLAGS),
-        vector("reserved not zero", forged(ack, reserved=1), Refusal.RESERVED),
+        vector("another pair", forged(ack, pair=PAIR + 1), Refusal.PAIR),
+        vector("of a handshake", forged(ack, pair=0), Refusal.PAIR),
     ]
 
 

@@ -333,7 +333,7 @@ class Faults:
         self._mangle("half a frame", first_half, flow)
 
     def replay(self) -> None:
-        """Something is sent a second time: the same bytes again, or a frame of an earlier generation."""
+        """Something is sent a second time: the same bytes again, or a frame of an earlier pair."""
         network = self._world.network
         flows = [flow for flow in network.flows if not flow.finished and flow.way[2] == "data"]
         if not network.has_earlier_frames() or not flows:

@@ -24,6 +24,7 @@ class Wire:
     vm_id: bytes
     generation: int
     limits: Limits
+    pair: int = 0
 
     @classmethod
     def of(cls, link: LinkConfig, memory_pages: int) -> Wire:
@@ -31,7 +32,7 @@ class Wire:
         limits = Limits(
             memory_pages=memory_pages, epoch_pages_max=link.epoch_pages_max, parts_max=link.parts_max
         )
-        return cls(link.vm_id, link.generation, limits)
+        return cls(link.vm_id, link.generation, limits, link.pair)
 
     def build(
         self,
@@ -53,6 +54,7 @@ class Wire:
             state=state,
             pages=pages,
             stamp_ns=stamp_us * 1000,
+            pair=self.pair,
         )
 
     def expect(
@@ -67,6 +69,7 @@ class Wire:
             epoch_last=last,
             epoch_sent=sent,
             parts_received=parts,
+            pair=self.pair,
         )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from ftd.protocol import body as production_body
 from ftd.protocol.body import build_frame
 from ftd.protocol.control import WorkerSpec
-from ftd.protocol.frames import HEADER_BYTES, Expectation, FrameType, Header, Limits
+from ftd.protocol.frames import HEADER_BYTES, Expectation, FrameType, Header, Limits, pair_number
 from ftd.protocol.handshake import Hello, decode_hello, decode_refuse, encode_hello, encode_refuse
 from ftd.protocol.refusal import FrameRefused, Refusal
 from ftd.protocol.stages import ALLOWED, Stage
@@ -79,7 +79,7 @@ async def connect(spec: WorkerSpec, generation: int, address: str, port: int, to
         for socket in made:
             socket.close()
         raise PairError(f"no pair with {address}: {error}") from error
-    return Pair(made[0], made[1])  # type: ignore[arg-type]
+    return Pair(made[0], made[1], pair_number(token))  # type: ignore[arg-type]
 
 
 async def _connect_one(
@@ -148,7 +148,9 @@ class PairListener:
         self._made[hello.channel] = socket
         if len(self._made) == len(CHANNELS):
             self.close()
-            self._complete(Pair(self._made["data"], self._made["heartbeat"]))  # type: ignore[arg-type]
+            number = pair_number(self._spec.token or b"")
+            made = self._made["data"], self._made["heartbeat"]
+            self._complete(Pair(*made, number))  # type: ignore[arg-type]
 
     def _take_hello(self, socket: Socket) -> Hello | None:
         spec = self._spec

@@ -8,6 +8,7 @@ was left unread. Bytes that are changed, missing or repeated are the work of som
 from __future__ import annotations
 
 import enum
+import itertools
 from collections import deque
 from collections.abc import Callable
 
@@ -49,7 +50,7 @@ class Network:
         self.listeners: dict[int, Callable[[Process, str], Socket]] = {}
         """By port: makes a connection from a process, for a channel, and returns the caller's end."""
         self.connections = 0
-        self._epochs: dict[int, dict[int, bytes]] = {}
+        self._epochs: dict[tuple[int, int], dict[int, bytes]] = {}
 
     def connect(self, source: Process, target: Process, channel: str) -> tuple[Socket, Socket]:
         """Both ends of a new connection; the delay of TCP's own handshake is the caller's."""
@@ -65,19 +66,20 @@ class Network:
     def remember(self, frame: bytes) -> None:
         """Keep an EPOCH that is sent whole, for somebody who replays it later."""
         header = Header.decode(frame[:HEADER_BYTES])
-        self._epochs.setdefault(header.generation, {})[header.epoch] = frame
+        self._epochs.setdefault((header.generation, header.pair), {})[header.epoch] = frame
 
     def has_earlier_frames(self) -> bool:
-        """Whether more than one generation was replicated."""
+        """Whether more than one pair has replicated."""
         return len(self._epochs) > 1
 
     def earlier_frame(self, data: bytes) -> bytes | None:
-        """The EPOCH of an earlier generation that has the number after that of ``data``, if that is one."""
+        """The EPOCH of an earlier pair that has the number after that of ``data``, if that is one."""
         if len(data) < HEADER_BYTES or data[: len(MAGIC)] != MAGIC:
             return None
         header = Header.decode(data[:HEADER_BYTES])
-        earlier = [epochs for generation, epochs in self._epochs.items() if generation < header.generation]
-        return earlier[-1].get(header.epoch + 1) if earlier else None
+        this = header.generation, header.pair
+        earlier = list(itertools.takewhile(lambda key: key != this, self._epochs))
+        return self._epochs[earlier[-1]].get(header.epoch + 1) if earlier else None
 
     def set_cut(self, way: Way, change: int) -> None:
         """Cut a way once more (1), or heal one cut of it (-1)."""

@@ -73,7 +73,7 @@ def test_layout_is_the_documented_one() -> None:
         extra_len=0x77,
         body_crc=0x88,
         stamp_ns=0x99,
-        reserved=0xAA,
+        pair=0xAA,
     ).encode()
     offsets = {
         24: 0x11,
@@ -87,7 +87,7 @@ def test_layout_is_the_documented_one() -> None:
         64: 0x99,
         72: 0xAA,
     }
-    assert raw[:8] == b"FTD1\x02\x00\x05\x00"
+    assert raw[:8] == b"FTD1\x03\x00\x05\x00"
     assert raw[8:24] == VM_ID
     assert {offset: raw[offset] for offset in offsets} == offsets
     assert int.from_bytes(raw[76:], "little") == crc32c(raw[:76])

@@ -23,6 +23,7 @@ def expectation(context: dict[str, Any]) -> Expectation:
     return Expectation(
         vm_id=bytes.fromhex(context["vm_id"]),
         generation=context["generation"],
+        pair=context["pair"],
         allowed=frozenset(FrameType[name] for name in context["allowed"]),
         limits=Limits(
             memory_pages=context["memory_pages"],
@@ -72,6 +73,7 @@ def test_vector(vector: dict[str, Any]) -> None:
             pages=frame.pages,
             extra=frame.extra,
             stamp_ns=header.stamp_ns,
+            pair=header.pair,
         )
     else:
         with pytest.raises(FrameRefused) as refused:
