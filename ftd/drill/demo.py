@@ -17,6 +17,7 @@ from ftd.drill.demo_figures import (
     Account,
     Outcome,
     Protection,
+    Step,
     Takeover,
     broken_promises,
     steps_of,
@@ -33,6 +34,8 @@ SAMPLE_INTERVAL_S: Final = 0.5
 # A demonstration that has not ended by then has failed: all of it, set-up and clearing away included.
 DEADLINE_S: Final = 55.0
 WORKER_LOG_LINES: Final = 5
+LOG_LOOKS: Final = 250
+LOG_INTERVAL_S: Final = 0.02
 
 EXIT_KEPT: Final = 0
 EXIT_BROKEN: Final = 1
@@ -177,7 +180,7 @@ class Demonstration:
         with trio.move_on_after(TAKEOVER_DEADLINE_S):
             await witness.moved.wait()
         await pair.alpha.kill_daemon()
-        for step in steps_of(pair.beta.worker_log(pair.guest.name), killed_at):
+        for step in await _takeover_steps(pair, killed_at):
             self._stage.detail(f"+ {step.after_kill_ms:3.0f} ms  {step.text}")
         status = await pair.beta.status(pair.guest.name)
         self._takeover = Takeover(witness.blackout_ms, status.generation if status else 0)
@@ -226,6 +229,16 @@ async def _protected(pair: LocalPair) -> WorkerStatus:
     if status is None or status.state != "protected":
         raise ProtectionLostError(await _why_unprotected(pair, status))
     return status
+
+
+async def _takeover_steps(pair: LocalPair, killed_at: float) -> list[Step]:
+    """The client may have its answer before the worker's log says why."""
+    for _ in range(LOG_LOOKS):
+        steps = steps_of(pair.beta.worker_log(pair.guest.name), killed_at)
+        if any(step.is_last for step in steps):
+            break
+        await trio.sleep(LOG_INTERVAL_S)
+    return steps
 
 
 async def _why_unprotected(pair: LocalPair, status: WorkerStatus | None) -> str:

@@ -33,6 +33,8 @@ class Step:
 
     after_kill_ms: float
     text: str
+    is_last: bool
+    """With it the guest runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def steps_of(log: str, killed_at: float) -> list[Step]:
         except (ValueError, KeyError, TypeError):
             continue  # a line that is not the logger's
         if text and written_at >= killed_at:
-            steps.append(Step((written_at - killed_at) * 1000, text))
+            steps.append(Step((written_at - killed_at) * 1000, text, entry["event"] == "activated"))
     return steps
 
 

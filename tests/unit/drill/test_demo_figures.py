@@ -105,3 +105,4 @@ def test_the_steps_of_a_takeover_are_read_from_the_log() -> None:
     ]
     assert isinstance(steps[0], Step)
     assert steps[0].text.endswith("connection closed")
+    assert [step.is_last for step in steps] == [False, False, True]
