@@ -44,7 +44,8 @@ def one_instant(setup: Scribbling, epochs: int) -> None:
 
 
 def several(times: int = 4) -> None:
-    """The same, each in a fresh folder."""
+    """In fresh folders: a small disk that is written again and again, a large one right after its copy."""
     for number in range(times):
-        with tempfile.TemporaryDirectory() as folder:
-            one_instant(replace(Scribbling(units=64), folder=Path(folder), seed=number + 1), 20 + 9 * number)
+        for units, epochs in ((64, 20 + 9 * number), (1024, 1)):
+            with tempfile.TemporaryDirectory() as folder:
+                one_instant(replace(Scribbling(units=units), folder=Path(folder), seed=number + 1), epochs)
