@@ -47,7 +47,7 @@ lab: setup
 	$(BIN)/python -m lab pair
 
 test: setup
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" --durations=40
 
 test-lab: setup
 	$(BIN)/python -m pytest -m "not long" tests/lab
