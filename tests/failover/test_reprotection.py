@@ -213,21 +213,30 @@ async def asked(scene: Scene, method: Method[VmParams, Nothing]) -> str | None:
     return None
 
 
+async def lose_standby(scene: Scene, host: LocalHost) -> None:
+    """Kills the worker of the other host; returns when `host` has noticed, and has a new generation."""
+    before = (await scene.status(host)).generation
+    await scene.kill_worker(scene.pair.peer_of(host))
+
+    async def goes_on() -> bool:
+        return (await scene.status(host)).generation > before
+
+    await eventually(f"a new generation on {host.name}", goes_on)
+    await scene.pair.wait_for_state(host, "simplex", "syncing", "protected")
+
+
 async def test_operators_come_first() -> None:
     """Whatever is typed while ftd protects the guest by itself, it is done, or refused with a sentence."""
     async with playing(AGAIN) as scene:
         scene.begin_asking()
-        await scene.kill_worker(scene.beta)
-        await scene.pair.wait_for_state(scene.alpha, "simplex", "syncing", "protected")
+        await lose_standby(scene, scene.alpha)
         await scene.alpha.call(SWITCHOVER, VmParams(vm=scene.vm))
         await protected_by_itself(scene, scene.beta)
-        await scene.kill_worker(scene.alpha)
-        await scene.pair.wait_for_state(scene.beta, "simplex", "syncing", "protected")
+        await lose_standby(scene, scene.beta)
         refusal = await asked(scene, ENTER)
         assert refusal is None or "is protected already" in refusal
         await protected_by_itself(scene, scene.beta)
-        await scene.kill_worker(scene.alpha)
-        await scene.pair.wait_for_state(scene.beta, "simplex", "syncing", "protected")
+        await lose_standby(scene, scene.beta)
         await scene.beta.call(LEAVE, VmParams(vm=scene.vm))
         assert (await scene.status(scene.beta)).state in ("idle", "simplex")
         await scene.more_answers()

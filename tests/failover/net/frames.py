@@ -40,6 +40,8 @@ def watching(network: Lan, port: str, mac: bytes, nursery: trio.Nursery) -> Iter
             with scope:
                 while True:
                     await trio.lowlevel.wait_readable(raw)
+                    if scope.cancel_called:
+                        return  # the block has ended between the frame and this turn: the socket is closed
                     frame, address = raw.recvfrom(2048)
                     if frame[6:12] == mac and address[2] != socket.PACKET_OUTGOING:
                         watch.seen.append((trio.current_time(), frame))
