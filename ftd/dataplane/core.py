@@ -411,7 +411,7 @@ class Standby:
         lib.ftd_standby_close(self._standby)
 
     def outwait(self) -> None:
-        """After close(): returns when the primary can let no output go. Waits, for the timeout at most."""
+        """After stop(): returns when the primary can let no output go. Waits, for the timeout at most."""
         lib.ftd_standby_outwait(self._standby)
 
     def free(self) -> None:

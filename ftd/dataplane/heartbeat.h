@@ -44,9 +44,9 @@ struct heartbeat {
 int heartbeat_start(struct heartbeat *heartbeat, ftd_error *error);
 void heartbeat_stop(struct heartbeat *heartbeat);
 /*
- * Standby, after heartbeat_stop and with our end closed: returns when the peer
- * can let no output go any more. It closed its own end, which it does after it
- * has shut its gate; or it has had no echo for the timeout, which bounds this.
+ * Standby, after heartbeat_stop: returns when the peer can let no output go any
+ * more. It closed its own end, which it does after it has shut its gate; or it
+ * has had no echo for the timeout, which bounds this. Closes nothing itself.
  */
 void heartbeat_outwait(struct heartbeat *heartbeat);
 

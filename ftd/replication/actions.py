@@ -72,8 +72,8 @@ class CloseConnections(Action):
 
 @dataclass(frozen=True)
 class OutwaitPrimary(Action):
-    """Standby, after CloseConnections: done when the primary can let no output go any more, because it closed
-    its own end or has had no echo for the timeout."""
+    """Standby, after CloseConnections or a last word (LEAVE_ACK, HANDOVER_DONE, a failed disk): done when the
+    primary can let no output go any more: it closed its own end, or has had no echo for the timeout."""
 
 
 @dataclass(frozen=True)

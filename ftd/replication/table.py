@@ -163,27 +163,29 @@ ACTIVE_TABLE: Final[Table[ActiveState]] = {
     **_late_events(ACTIVE_FINAL),
 }
 
+# A last word (the disk failed, LEAVE_ACK, HANDOVER_DONE) is followed by OUTWAIT: the end of the heartbeats
+# and a reset for what is left unread must not overtake it. The primary closes once it has read it.
 STANDBY_TABLE: Final[Table[StandbyState]] = {
     (_S.STANDBY_SYNCING, ev.FirstComplete): _row(_S.STANDBY),
     (_S.STANDBY_SYNCING, ev.PeerLost): _row(_S.DISCARDED, Do.DROP),
-    (_S.STANDBY_SYNCING, ev.Leave): _row(_S.DISCARDED, Do.LEAVE_ACK, Do.DROP),
+    (_S.STANDBY_SYNCING, ev.Leave): _row(_S.DISCARDED, Do.LEAVE_ACK, Do.OUTWAIT, Do.DROP),
     # A disk that has a part of an epoch is no copy of anything.
-    (_S.STANDBY_SYNCING, ev.DiskFailed): _row(_S.DISCARDED, Do.DROP),
-    (_S.STANDBY, ev.DiskFailed): _row(_S.DISCARDED, Do.DROP),
-    (_S.PROBING, ev.DiskFailed): _row(_S.DISCARDED, Do.FAIL, Do.DROP),
+    (_S.STANDBY_SYNCING, ev.DiskFailed): _row(_S.DISCARDED, Do.OUTWAIT, Do.DROP),
+    (_S.STANDBY, ev.DiskFailed): _row(_S.DISCARDED, Do.OUTWAIT, Do.DROP),
+    (_S.PROBING, ev.DiskFailed): _row(_S.DISCARDED, Do.FAIL, Do.OUTWAIT, Do.DROP),
     **{
         (state, ev.DiskFailed): _row(_S.DISCARDED, Do.GIVE_UP_CLAIM, Do.FAIL, Do.DROP)
         for state in (_S.FAILING_OVER, _S.TAKING_OVER, _S.FORCING)
     },
     (_S.STANDBY, ev.PeerLost): _row(_S.FAILING_OVER, Do.ASK),
-    (_S.STANDBY, ev.Leave): _row(_S.DISCARDED, Do.LEAVE_ACK, Do.DROP),
+    (_S.STANDBY, ev.Leave): _row(_S.DISCARDED, Do.LEAVE_ACK, Do.OUTWAIT, Do.DROP),
     (_S.STANDBY, ev.Handover): _row(_S.TAKING_OVER, Do.ASK),
     (_S.STANDBY, ev.FailoverRequested): _row(_S.PROBING, Do.ACCEPT, Do.PROBE),
     (_S.STANDBY, ev.FailoverForced): _row(_S.FORCING, Do.ACCEPT, Do.STOP_ACKS, Do.ASK),
     (_S.PROBING, ev.ProbeAnswered): _row(_S.FAILING_OVER, Do.STOP_ACKS, Do.ASK),
     (_S.PROBING, ev.ProbeFailed): _row(_S.STANDBY, Do.FAIL),
     (_S.PROBING, ev.PeerLost): _row(_S.FAILING_OVER, Do.ASK),
-    (_S.PROBING, ev.Leave): _row(_S.DISCARDED, Do.FAIL, Do.LEAVE_ACK, Do.DROP),
+    (_S.PROBING, ev.Leave): _row(_S.DISCARDED, Do.FAIL, Do.LEAVE_ACK, Do.OUTWAIT, Do.DROP),
     (_S.PROBING, ev.Handover): _row(_S.TAKING_OVER, Do.ASK),
     (_S.PROBING, ev.FailoverForced): _row(_S.FORCING, Do.ACCEPT, Do.STOP_ACKS, Do.ASK),
     (_S.FAILING_OVER, ev.ClaimWon): _row(_S.SIMPLEX, Do.TAKE, Do.CLOSE, Do.OUTWAIT, Do.ACTIVATE, Do.FINISH),
@@ -197,7 +199,7 @@ STANDBY_TABLE: Final[Table[StandbyState]] = {
     (_S.FAILING_OVER, ev.FailoverRequested): _row(_S.FAILING_OVER, Do.ACCEPT),
     (_S.FAILING_OVER, ev.FailoverForced): _row(_S.FORCING, Do.ACCEPT),
     (_S.TAKING_OVER, ev.ClaimWon): _row(
-        _S.SIMPLEX, Do.TAKE, Do.ACTIVATE_PLANNED, Do.HANDOVER_DONE, Do.CLOSE, Do.FINISH
+        _S.SIMPLEX, Do.TAKE, Do.ACTIVATE_PLANNED, Do.FINISH, Do.HANDOVER_DONE, Do.OUTWAIT, Do.CLOSE
     ),
     (_S.TAKING_OVER, ev.ClaimLost): _row(_S.DISCARDED, Do.GIVE_UP_CLAIM, Do.FAIL, Do.DROP),
     (_S.TAKING_OVER, ev.ArbiterUnreachable): _row(_S.TAKING_OVER, Do.ASK_AGAIN, Do.FAIL),

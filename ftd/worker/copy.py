@@ -270,8 +270,9 @@ class VmCopy:
             self._retire_standby()
 
     async def _outwait_primary(self, _action: act.OutwaitPrimary) -> None:
-        assert self.standby is not None, "only a standby with a whole epoch activates"
-        await trio.to_thread.run_sync(self.standby.outwait)
+        if self.standby is not None:
+            await self.stop_standby()
+            await trio.to_thread.run_sync(self.standby.outwait)
 
     def _retire_standby(self) -> None:
         """Once the guest runs, nothing of the standby is needed; before, its memory is not worth the wait."""

@@ -151,6 +151,7 @@ def test_switchover_from_both_sides() -> None:
         ASK,
         Activate(4, planned=True),
         SendHandoverDone(),
+        OutwaitPrimary(),
         CloseConnections(),
     ]
     assert tell(primary, ev.HandedOver()) == [
@@ -239,6 +240,7 @@ def test_standby_without_an_epoch_never_activates() -> None:
 def test_standby_lets_go() -> None:
     assert tell(standby(ev.FirstComplete()), ev.Leave()) == [
         SendLeaveAck(),
+        OutwaitPrimary(),
         DropImage("VM 'ledger': alpha left protection"),
     ]
 
