@@ -215,6 +215,7 @@ class Drill:
 
     async def _ask_for_protection(self) -> None:
         """For a VM that is not protected again by itself: what an operator would do."""
+        await self.watch.until(lambda: self.watch.peer_answers)  # a host that was turned on takes its time
         with trio.move_on_after(REPROTECT_GRACE_S):
             await self.watch.until(self._is_not_alone)
             return

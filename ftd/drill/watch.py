@@ -17,6 +17,8 @@ from ftd.transport.framing import TransportError
 
 INTERVAL_S: Final = 0.1
 WORKER_DEADLINE_S: Final = 0.5
+PEER_DEADLINE_S: Final = 3.0
+"""A host that has lost its power does not say so: what it said last holds no longer than this."""
 # States in which a copy has the guest and runs it, or may run it on without asking anybody.
 RUNS: Final = frozenset({"idle", "syncing", "protected", "simplex", "leaving"})
 
@@ -52,6 +54,8 @@ class Watch:
     seen: list[Seen] = field(default_factory=list)
     latest: dict[str, WorkerStatus | None] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
+    peer_answers: bool = False
+    """The other host's ftd does, whether or not it has a worker."""
     _news: trio.Event = field(default_factory=trio.Event)
     _histories: dict[str, dict[int, StateChange]] = field(default_factory=dict)
 
@@ -100,6 +104,7 @@ class Watch:
     async def _watch_there(self) -> None:
         while True:
             asked_s, view = now_s(), await self._ask_there()
+            self.peer_answers = view is not None
             if view is not None:
                 self.clock.learn(asked_s, now_s(), view.boottime_ns / 1e9)
             self._note(self.scene.view.peer, view.status if view else None)
@@ -107,7 +112,7 @@ class Watch:
 
     async def _ask_there(self) -> CopyView | None:
         params = DrillPeerParams(vm=self.scene.vm, peer=self.scene.view.peer)
-        with suppress(ControlError):
+        with suppress(ControlError), trio.move_on_after(PEER_DEADLINE_S):
             return await self.scene.call(DRILL_THERE, params)
         return None
 
