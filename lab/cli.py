@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from lab.cli_demo import demo
+from lab.cli_drill import drill_command
 from lab.cli_guest import guest
 from lab.cli_pair import pair, shell
 from lab.cli_tests import mutants, test
@@ -136,6 +137,7 @@ def _placed(text: str) -> tuple[str, Path]:
 
 
 cli.add_command(demo)
+cli.add_command(drill_command)
 cli.add_command(pair)
 cli.add_command(shell)
 cli.add_command(test)

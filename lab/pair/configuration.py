@@ -1,6 +1,6 @@
 """What ftd is told on each host of a pair."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -45,6 +45,8 @@ class Configuration:
     """Name to the text of the VM file, the same on both hosts."""
     host_tables: str = ""
     """More tables of the host file, as text; for both hosts."""
+    peer_lines: Callable[[str], str] = lambda _peer: ""
+    """More lines of a host's table of its peer, whose name is given."""
 
     def host_file(self, host: str) -> str:
         """`/etc/ftd/ftd.toml` of a host."""
@@ -58,7 +60,7 @@ data_address = "{REPLICATION.address(host)}"
 
 [peers.{peer}]
 address = "{REPLICATION.address(peer)}:{CONTROL_PORT}"
-
+{self.peer_lines(peer)}
 [arbiter]
 kind = "etcd"
 endpoints = ["{etcd.endpoint()}"]

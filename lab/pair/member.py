@@ -104,6 +104,10 @@ class Member:
         """As `Host.run`."""
         return await self._running().run(command, timeout_s=timeout_s, on_output=on_output)
 
+    async def take(self, paths: Sequence[str], into: Path) -> None:
+        """As `Host.take`."""
+        await self._running().take(paths, into)
+
     async def call(self, method: Method[P, R], params: P, *, deadline_s: float | None = None) -> R:
         """One request to this host's ftd, as ftctl would make it. Raises ControlError, TransportError."""
         try:

@@ -122,6 +122,19 @@ class Networks:
             raise
         return trio.SocketStream(made)
 
+    async def listen(self, address: str, port: int) -> trio.SocketListener:
+        """Connections to an address of the party outside come to this process. Raises OSError."""
+        with self._entered():
+            made = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            await made.bind((address, port))
+            made.listen()
+        except BaseException:
+            made.close()
+            raise
+        return trio.SocketListener(made)
+
     @contextmanager
     def _entered(self) -> Iterator[None]:
         """This thread is in the namespace: a socket that is made there stays there. No await inside."""
