@@ -12,13 +12,14 @@ from ftd.protocol.control_operator import STATUS, StatusParams
 from lab.errors import MissingError
 from lab.kernel.modules import Modules
 from lab.pair.configuration import Configuration, ledger
-from lab.pair.network import MANAGEMENT, REPLICATION, Way
+from lab.pair.network import CLIENT, MANAGEMENT, REPLICATION, Way
 from lab.pair.pair import Pair, PairSpec, prepared
 from tests.failover.stubborn_client import later_answers, stubborn_client
 from tests.lab.pair_scene import VM, console, eventually, playing
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 OBSERVED_S: Final = 4.0
+UNSEEN_S: Final = 6.0
 # What happens is to be what the test asked for, on a busy machine as well.
 GUEST: Final = ledger(heartbeat_timeout_ms=3000, reprotect=False)
 
@@ -103,6 +104,24 @@ async def test_the_replication_network_is_cut(pair: Pair, way: Way) -> None:
         pair.networks.heal()
         await scene.protect(active)
         await scene.settle(active)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [Way.BOTH, *(pytest.param(way, marks=pytest.mark.long) for way in (Way.FROM, Way.TO))],
+    ids=lambda way: way.name.lower(),
+)
+async def test_the_client_network_is_cut(pair: Pair, way: Way) -> None:
+    """A pair that is well stays as it is: who goes on has nothing to do with who can be seen."""
+    async with playing(pair) as scene:
+        before = await scene.wait_for(pair.alpha, "protected")
+        pair.networks.cut(CLIENT, "alpha", way)
+        await trio.sleep(UNSEEN_S)
+        assert (await scene.wait_for(pair.alpha, "protected")).generation == before.generation
+        pair.networks.heal()
+        await scene.more_answers()
+        assert (await scene.wait_for(pair.alpha, "protected")).generation == before.generation
+        await scene.settle(pair.alpha)
 
 
 @pytest.mark.parametrize("way", Way, ids=lambda way: way.name.lower())
