@@ -49,7 +49,8 @@ async def _draw(socket: Path, vm: str, progress: Progress) -> None:
         if status is None:
             continue
         if status.sync is None:
-            progress.update(task, description=f"{vm}: {status.state}")
+            why = f" ({status.reason})" if status.reason else ""
+            progress.update(task, description=f"{vm}: {status.state}{why}")
         else:
             progress.update(
                 task,

@@ -127,6 +127,15 @@ int ftd_vm_net_attach(ftd_vm *vm, int fd, ftd_error *error);
 int ftd_vm_net_send(ftd_vm *vm, const void *frame, uint32_t length, ftd_error *error);
 /* The guest's own addresses as far as they are known, zeroes for the rest: 4 of 4 bytes, 8 of 16 bytes. */
 void ftd_vm_net_addresses(ftd_vm *vm, unsigned char *ipv4, unsigned char *ipv6);
+/*
+ * Disk, before a pair is made with a standby that may have some of it already (docs/DISK.md). From here on what the
+ * guest writes is noted, in a map of blocks of 64 KiB, anew with each call.
+ */
+int ftd_vm_disk_watch(ftd_vm *vm, ftd_error *error);
+/* More blocks that the standby has otherwise: `count` words of bits, of the map's words from `first` on. */
+int ftd_vm_disk_differs(ftd_vm *vm, uint64_t first, const uint64_t *words, uint64_t count, ftd_error *error);
+/* For a map that no pair has taken over: ftd_primary_start sends what is in it, and all of the disk without one. */
+void ftd_vm_disk_unwatch(ftd_vm *vm);
 ftd_counters *ftd_vm_counters(ftd_vm *vm);
 int ftd_vm_event_fd(ftd_vm *vm);	/* readable while events wait */
 int ftd_vm_next_event(ftd_vm *vm, ftd_event *event);	/* 1: one was taken, 0: none */

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ VM_ID_BYTES: Final = 16
 VIRTIO_BASE: Final = 0xD0000000
 VIRTIO_WINDOW_BYTES: Final = 0x1000
 DISK_ID_BYTES: Final = 20
+DISK_BLOCK_BYTES: Final = 1 << 16
+"""A bit of the map of a disk."""
+_BLOCKS_PER_WORD: Final = 64
 GFNS_AT_ONCE: Final = 1 << 16
 TRACKER_IDS: Final = {
     "ring": lib.FTD_TRACKER_RING,
@@ -158,6 +162,7 @@ class Machine:
         self.memory_bytes = memory_bytes
         self.vcpus = vcpus
         self.tracker = tracker
+        self.disk = disk
 
     @property
     def memory(self) -> memoryview:
@@ -270,6 +275,30 @@ class Machine:
         found = [bytes(ipv4[at : at + 4]) for at in range(0, len(ipv4), 4)]
         found += [bytes(ipv6[at : at + 16]) for at in range(0, len(ipv6), 16)]
         return [address for address in found if any(address)]
+
+    def watch_disk(self) -> None:
+        """From here on what the guest writes is noted, for the next pair to send; anew with each call."""
+        _check(lib.ftd_vm_disk_watch(self._handle(), self._error), self._error)
+
+    def mark_disk(self, first: int, blocks: Sequence[int]) -> None:
+        """These blocks differ on the standby. ``first``, a multiple of 64, is not above any of them.
+
+        From one thread at a time; another may use the machine meanwhile.
+        """
+        if first % _BLOCKS_PER_WORD:
+            raise ValueError(f"{first} is no multiple of {_BLOCKS_PER_WORD}")
+        bits = 0
+        for block in blocks:
+            bits |= 1 << (block - first)
+        count = -(-bits.bit_length() // _BLOCKS_PER_WORD)
+        words = ffi.from_buffer("uint64_t[]", bits.to_bytes(count * 8, "little"))
+        error = ffi.new("ftd_error *")
+        at = first // _BLOCKS_PER_WORD
+        _check(lib.ftd_vm_disk_differs(self._handle(), at, words, count, error), error)
+
+    def unwatch_disk(self) -> None:
+        """Ends watching, unless a pair has taken over what was noted."""
+        lib.ftd_vm_disk_unwatch(self._handle())
 
     def take_events(self) -> list[Event]:
         """All news since the last call, oldest first."""

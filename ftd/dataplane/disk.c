@@ -337,6 +337,7 @@ void disk_close(struct ftd_vm *vm)
 {
 	if (!vm->disk)
 		return;
+	release_pages(vm->disk->watched.words, disk_map_words(vm->disk->bytes) * 8);
 	close(vm->disk->fd);
 	release_pages(vm->disk->piece, DISK_PIECE_BYTES);
 	free(vm->disk);

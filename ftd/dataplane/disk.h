@@ -21,6 +21,11 @@ struct ftd_vm;
 #define DISK_BLOCK_BYTES ((uint64_t)1 << DISK_BLOCK_SHIFT)
 #define DISK_ID_BYTES 20
 
+static inline uint64_t disk_map_words(uint64_t disk_bytes)
+{
+	return (((disk_bytes + DISK_BLOCK_BYTES - 1) >> DISK_BLOCK_SHIFT) + 63) / 64;
+}
+
 enum disk_room { ROOM_FOR_MARKS = 1, ROOM_IN_LOG = 2 };
 enum disk_mode { DISK_PLAIN, DISK_TRACK, DISK_LOG };
 
@@ -41,6 +46,7 @@ struct disk {
 	uint32_t resets;		/* by the driver: a request from before one is not given back */
 	enum disk_mode mode;
 	struct sync_bitmap *blocks;	/* DISK_TRACK */
+	struct sync_bitmap watched;	/* ftd_vm_disk_watch's map, until a pair takes it over */
 	struct disk_log log;		/* DISK_LOG: of the epoch that is not sealed yet */
 };
 
@@ -58,6 +64,8 @@ void disk_notify(struct ftd_vm *vm);
 void disk_reset(struct ftd_vm *vm);
 /* What is written from here on shows in `blocks`. */
 void disk_track(struct ftd_vm *vm, struct sync_bitmap *blocks);
+/* What was watched and is tracked further, in `blocks` for its own map; false, and nothing is done, if nothing was. */
+bool disk_take_watched(struct ftd_vm *vm, struct sync_bitmap *blocks);
 /* Takes over an empty log, for what is written from here on. */
 void disk_begin_log(struct ftd_vm *vm, struct disk_log *log);
 /* The log of the epoch that is being sealed, for an empty one. */

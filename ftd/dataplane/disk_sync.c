@@ -15,6 +15,12 @@
 /* Of one discard: a record's length has 32 bits. */
 #define HOLE_BYTES_MAX (1ull << 30)
 
+static void count_total(struct ftd_primary *primary)
+{
+	count_set(&primary->vm->counters->disk_sync_total,
+		  atomic_load(&primary->disk.blocks.pending) << DISK_BLOCK_SHIFT);
+}
+
 int disk_sync_open(struct ftd_primary *primary)
 {
 	struct disk_sync *sync = &primary->disk;
@@ -24,8 +30,7 @@ int disk_sync_open(struct ftd_primary *primary)
 	atomic_store(&sync->busy, disk != NULL);	/* the disk comes first */
 	if (!disk)
 		return 0;
-	sync->block_count = (disk->bytes + DISK_BLOCK_BYTES - 1) >> DISK_BLOCK_SHIFT;
-	sync->bitmap_bytes = (sync->block_count + 63) / 64 * 8;
+	sync->bitmap_bytes = disk_map_words(disk->bytes) * 8;
 	sync->blocks.words = reserve_pages(sync->bitmap_bytes);
 	if (!sync->blocks.words || disk_log_open(&sync->log, primary->link.epoch_disk_bytes) < 0)
 		return -1;
@@ -43,7 +48,14 @@ void disk_sync_close(struct ftd_primary *primary)
 
 void disk_sync_begin(struct ftd_primary *primary)
 {
-	disk_track(primary->vm, &primary->disk.blocks);
+	struct disk_sync *sync = &primary->disk;
+
+	/* All that differs is in a map that was watched: there is nothing to look for. */
+	sync->scanned = disk_take_watched(primary->vm, &sync->blocks);
+	if (sync->scanned)
+		count_total(primary);
+	else
+		disk_track(primary->vm, &sync->blocks);
 }
 
 /* ---- frames ---- */
@@ -126,8 +138,7 @@ static bool scan(struct ftd_primary *primary)
 		if ((uint64_t)data < at)
 			mark_blocks(&primary->disk, (uint64_t)data, at);
 	}
-	count_set(&primary->vm->counters->disk_sync_total,
-		  atomic_load(&primary->disk.blocks.pending) << DISK_BLOCK_SHIFT);
+	count_total(primary);
 	primary->disk.scanned = true;
 	return send_batch(primary);
 }

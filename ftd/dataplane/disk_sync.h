@@ -10,7 +10,6 @@ struct ftd_primary;
 
 struct disk_sync {
 	struct sync_bitmap blocks;
-	uint64_t block_count;
 	size_t bitmap_bytes;
 	struct disk_log log;		/* for disk_begin_log, until then */
 	struct disk_log batch;		/* extra of the DISK frame that is being built */

@@ -25,7 +25,8 @@ void frame_seal(struct frame_header *header)
 
 #define TYPES_WITH_LIST (FRAME_BIT(FRAME_SYNC) | FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_PART))
 #define TYPES_WITH_EXTRA (FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_DISK))
-#define TYPES_WITH_STATE (FRAME_BIT(FRAME_HELLO) | FRAME_BIT(FRAME_REFUSE) | FRAME_BIT(FRAME_EPOCH))
+#define TYPES_WITH_STATE \
+	(FRAME_BIT(FRAME_HELLO) | FRAME_BIT(FRAME_REFUSE) | FRAME_BIT(FRAME_EPOCH) | FRAME_BIT(FRAME_DIGESTS))
 
 static enum refusal check_lengths(const struct frame_header *header, const struct frame_rules *rules,
 				  const struct frame_position *position)

@@ -17,7 +17,7 @@ from ftd.protocol.crc32c import crc32c
 from ftd.protocol.refusal import Refusal
 
 MAGIC: Final = b"FTD1"
-VERSION: Final = 3
+VERSION: Final = 4
 HEADER_BYTES: Final = 80
 PAGE_BYTES: Final = 4096
 LIST_ENTRY_BYTES: Final = 8
@@ -46,6 +46,7 @@ class FrameType(enum.IntEnum):
     HANDOVER_DONE = 12
     DISK = 13
     DISK_FAILED = 14
+    DIGESTS = 15
 
 
 class HeartbeatFlag(enum.IntFlag):
@@ -59,7 +60,7 @@ DISK_FAILED_ERRNO: Final = 0xFFF
 """Flags of a DISK_FAILED: the error's number."""
 
 
-STATE_TYPES: Final = frozenset({FrameType.HELLO, FrameType.REFUSE, FrameType.EPOCH})
+STATE_TYPES: Final = frozenset({FrameType.HELLO, FrameType.REFUSE, FrameType.EPOCH, FrameType.DIGESTS})
 """Types that may carry a state blob."""
 LIST_TYPES: Final = frozenset({FrameType.SYNC, FrameType.PART, FrameType.EPOCH})
 """Types that may carry a dirty list and pages."""

@@ -1,7 +1,7 @@
 """Which frame types a receiver takes, by what it is and how far it has come.
 
 standby, data       HELLO ─▶ [SYNC DISK PART EPOCH] ─▶ EPOCH 1 ─▶ [PART EPOCH] ─▶ LEAVE or HANDOVER
-primary, data       WELCOME ─▶ [ACK] ─▶ LEAVE_ACK, HANDOVER_DONE or DISK_FAILED
+primary, data       WELCOME ─▶ [DIGESTS] ─▶ [ACK] ─▶ LEAVE_ACK, HANDOVER_DONE or DISK_FAILED
 heartbeat           HELLO / WELCOME ─▶ [HEARTBEAT]
 """
 
@@ -20,6 +20,7 @@ class Stage(enum.Enum):
     STANDBY_SYNC = "standby_sync"
     STANDBY_READY = "standby_ready"
     PRIMARY_HELLO = "primary_hello"
+    PRIMARY_COMPARING = "primary_comparing"
     PRIMARY_READY = "primary_ready"
     HEARTBEAT = "heartbeat"
 
@@ -31,6 +32,7 @@ ALLOWED: Final[dict[Stage, frozenset[FrameType]]] = {
     Stage.STANDBY_SYNC: frozenset({_T.SYNC, _T.DISK, _T.PART, _T.EPOCH, _T.LEAVE, _T.REFUSE}),
     Stage.STANDBY_READY: frozenset({_T.PART, _T.EPOCH, _T.LEAVE, _T.HANDOVER, _T.REFUSE}),
     Stage.PRIMARY_HELLO: frozenset({_T.WELCOME, _T.REFUSE}),
+    Stage.PRIMARY_COMPARING: frozenset({_T.DIGESTS, _T.REFUSE}),
     Stage.PRIMARY_READY: frozenset({_T.ACK, _T.LEAVE_ACK, _T.HANDOVER_DONE, _T.DISK_FAILED, _T.REFUSE}),
     Stage.HEARTBEAT: frozenset({_T.HEARTBEAT, _T.REFUSE}),
 }

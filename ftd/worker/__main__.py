@@ -27,7 +27,8 @@ from ftd.worker import network
 from ftd.worker.claims import Claims, new_claim_id
 from ftd.worker.console import ConsoleError
 from ftd.worker.copy import VmCopy
-from ftd.worker.pair import PairError, PairListener
+from ftd.worker.disk_compare import CompareError
+from ftd.worker.pair import Pair, PairError, PairListener
 from ftd.worker.runner import Runner
 from ftd.worker.service import Service
 
@@ -162,12 +163,22 @@ async def _await_primary(copy: VmCopy, listener: PairListener) -> None:
     try:
         pair = await listener.wait()
         copy.count_refused(listener.refused)
+        await _compare(copy, pair)
         copy.begin_standby(pair)
         logger.info("the primary came")
     except (PairError, DataplaneError, OSError) as error:
         copy.reason = str(error)
         logger.warning("no pair", reason=str(error))
         copy.ended.set()
+
+
+async def _compare(copy: VmCopy, pair: Pair) -> None:
+    assert copy.spec.token is not None
+    try:
+        await copy.tell_digests(pair, copy.spec.token)
+    except CompareError as error:
+        pair.close()
+        raise PairError(str(error)) from error
 
 
 def main() -> int:

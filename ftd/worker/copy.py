@@ -23,7 +23,7 @@ from ftd.replication.standby import StandbyCore
 from ftd.replication.states import ActiveState
 from ftd.vm.microvm import machine as microvm
 from ftd.vm.microvm.boot import BootError
-from ftd.worker import faults
+from ftd.worker import disk_compare, faults
 from ftd.worker.claims import Claims, new_claim_id
 from ftd.worker.console import ConsoleError, listen
 from ftd.worker.history import History
@@ -58,6 +58,8 @@ class VmCopy:
         self.core = core
         self.claims = claims
         self.reason = ""
+        self.compared_bytes: int | None = None
+        """Of the disk, while both images are compared before a pair begins."""
         self.arbiter_silence = ""
         """Why the arbiter gave no answer the last time that it was asked; empty when it did."""
         self.history = History()
@@ -180,6 +182,33 @@ class VmCopy:
             run_min_ns=period_ns // RUN_SHARE_MIN,
         )
 
+    async def compare_disks(self, pair: Pair, token: bytes) -> None:
+        """Finds what the standby's image lacks, before the first synchronisation.
+
+        To be undone by `forget_differences` if that does not begin. Raises CompareError, DataplaneError.
+        """
+        if self.machine.disk is None:
+            return
+        self.machine.watch_disk()
+        self.compared_bytes = 0
+        try:
+            image = disk_compare.Image(self.machine.disk.fd, self.machine.disk.size_bytes, token)
+            wire = disk_compare.Wire(pair.data, self.spec.vm_id, self.core.generation, pair.number)
+            await trio.to_thread.run_sync(
+                partial(disk_compare.find_differences, wire, image, self.machine, self._note_compared),
+                abandon_on_cancel=True,
+            )
+        finally:
+            self.compared_bytes = None
+
+    def _note_compared(self, compared_bytes: int) -> None:
+        self.compared_bytes = compared_bytes
+
+    def forget_differences(self) -> None:
+        """Nothing, once a pair has taken them over."""
+        if self.machine.disk is not None:
+            self.machine.unwatch_disk()
+
     async def _nothing(self, _action: act.Action) -> None:
         """The data plane has done it already."""
 
@@ -244,6 +273,14 @@ class VmCopy:
         self.ended.set()
 
     # ---- standby side ----
+
+    async def tell_digests(self, pair: Pair, token: bytes) -> None:
+        """Before `begin_standby`: the primary learns what this image lacks. Raises CompareError."""
+        disk = self.machine.disk
+        if disk is not None:
+            image = disk_compare.Image(disk.fd, disk.size_bytes, token)
+            wire = disk_compare.Wire(pair.data, self.spec.vm_id, self.core.generation, pair.number)
+            await trio.to_thread.run_sync(disk_compare.tell, wire, image, abandon_on_cancel=True)
 
     def begin_standby(self, pair: Pair) -> None:
         """The primary came. Raises DataplaneError, OSError."""

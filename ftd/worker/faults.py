@@ -16,6 +16,7 @@ ENABLE_VARIABLE: Final = "FTD_ENABLE_FAULTS"
 POINTS: Final = frozenset(
     {
         "enter.connected",
+        "disk.compared",
         "claim.before",
         "claim.won",
         "activate.before-restore",

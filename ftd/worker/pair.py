@@ -53,6 +53,12 @@ class Pair:
     number: int
     """`frames.pair_number` of its token."""
 
+    def shut_down(self) -> None:
+        """For a pair that a thread may be using still: its calls end, and with it go the sockets."""
+        for sock in (self.data, self.heartbeat):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """For a pair that the data plane did not take over."""
         self.data.close()

@@ -8,6 +8,7 @@ from typing import Final
 import trio
 
 from ftd.dataplane import core
+from ftd.dataplane.errors import DataplaneError
 from ftd.errors import ControlError, ErrorKind
 from ftd.log import get_logger
 from ftd.protocol import control
@@ -16,7 +17,7 @@ from ftd.replication import events as ev
 from ftd.replication.states import ACTIVE_ALONE, ACTIVE_FINAL, ActiveState, StandbyState
 from ftd.transport.listen import unix_listener
 from ftd.transport.server import ControlServer
-from ftd.worker import faults, pair
+from ftd.worker import disk_compare, faults, pair
 from ftd.worker.copy import VmCopy
 from ftd.worker.runner import Runner
 from ftd.worker.status import status_of
@@ -54,16 +55,35 @@ class Service:
     async def _enter(self, params: EnterWorkerParams) -> Nothing:
         copy = self._copy
         async with self._entering:
-            if copy.core.state in ACTIVE_ALONE:
-                try:
-                    copy.pair = await pair.connect(
-                        copy.spec, copy.core.generation, params.address, params.port, params.token
-                    )
-                except pair.PairError as error:
-                    raise ControlError(ErrorKind.PEER_UNREACHABLE, str(error)) from error
-                faults.passed("enter.connected")
-            await self._runner.request(lambda number: ev.EnterRequested(number, params.peer))
+            try:
+                if copy.core.state in ACTIVE_ALONE:
+                    copy.pair = await self._connect(params)
+                await self._runner.request(lambda number: ev.EnterRequested(number, params.peer))
+            finally:
+                copy.forget_differences()
         return Nothing()
+
+    async def _connect(self, params: EnterWorkerParams) -> pair.Pair:
+        copy = self._copy
+        try:
+            made = await pair.connect(
+                copy.spec, copy.core.generation, params.address, params.port, params.token
+            )
+        except pair.PairError as error:
+            raise ControlError(ErrorKind.PEER_UNREACHABLE, str(error)) from error
+        faults.passed("enter.connected")
+        try:
+            await copy.compare_disks(made, params.token)
+        except disk_compare.CompareError as error:
+            made.close()
+            raise ControlError(ErrorKind.PEER_UNREACHABLE, str(error)) from error
+        except DataplaneError as error:
+            made.close()
+            raise ControlError(ErrorKind.INTERNAL, error.message) from error
+        except trio.Cancelled:
+            made.shut_down()
+            raise
+        return made
 
     async def _leave(self, _params: Nothing) -> Nothing:
         await self._runner.request(ev.LeaveRequested)

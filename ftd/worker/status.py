@@ -27,6 +27,7 @@ _SHOWN: Final[dict[ActiveState | StandbyState, str]] = {
     StandbyState.FORCING: "failing_over",
 }
 _PAGE_BYTES: Final = 4096
+_MIB: Final = 1 << 20
 _NOT_COUNTERS: Final = ("refused_",)
 
 
@@ -61,7 +62,11 @@ def _sync(copy: VmCopy, counters: dict[str, int]) -> SyncProgress | None:
 
 def _reason(copy: VmCopy) -> str:
     waits_for = f"the arbiter does not answer: {copy.arbiter_silence}" if copy.arbiter_silence else ""
-    return "; ".join(filter(None, (copy.reason, waits_for)))
+    comparing = ""
+    if copy.compared_bytes is not None and copy.spec.disk is not None:
+        done, total = (size // _MIB for size in (copy.compared_bytes, copy.spec.disk.size_bytes))
+        comparing = f"its disk is being compared with the standby's: {done} of {total} MiB"
+    return "; ".join(filter(None, (copy.reason, waits_for, comparing)))
 
 
 def status_of(copy: VmCopy) -> WorkerStatus:

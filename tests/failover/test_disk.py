@@ -53,7 +53,7 @@ TABLE: Final = [
     Row("seal.before-queue", "alpha", "beta", nth=4),
     Row("commit.disk", "beta", "alpha", nth=9),
 ]
-POINTS: Final = {"enter.in-disk", "disk.written", "disk.noted", "commit.disk"}
+POINTS: Final = {"disk.compared", "enter.in-disk", "disk.written", "disk.noted", "commit.disk"}
 
 
 async def requests(pair: LocalPair, host: LocalHost) -> dict[str, int]:
@@ -101,6 +101,40 @@ async def test_a_death_at(row: Row) -> None:
         await goes_on(pair, survivor)
         await pair.enter(survivor)
         await goes_on(pair, survivor)
+
+
+async def test_a_primary_that_dies_while_images_are_compared() -> None:
+    """It was not protected yet, and the other host's image is nobody's."""
+    async with local_pair(GUEST, faults=True) as pair:
+        await pair.start_guest()
+        await pair.alpha.arm_fault(GUEST.name, "disk.compared", 1)
+        with pytest.raises(ControlError):
+            await pair.enter()
+        await settled(pair)
+
+
+async def test_only_what_differs_is_sent_again() -> None:
+    """After a failover; and what somebody did to the image that was left behind is not trusted."""
+    untouched, large = 32 * MIB, replace(GUEST, disk_bytes=64 * MIB)
+    async with local_pair(large) as pair:
+        image = pair.alpha.image(large.name)
+        image.write_bytes(bytes(untouched) + random.Random(1).randbytes(untouched))
+        await pair.start_guest()
+        await pair.enter()
+        assert (await requests(pair, pair.alpha))["disk_sync_total"] >= untouched
+        os.kill(await pair.alpha.worker_pid(large.name), signal.SIGKILL)
+        await pair.wait_for_state(pair.beta, "simplex")
+        await goes_on(pair, pair.beta)
+        with image.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"tampered with"[:1])
+        await pair.enter(pair.beta)
+        assert MIB // 16 <= (await requests(pair, pair.beta))["disk_sync_total"] < untouched / 4
+        await pair.beta.call(SWITCHOVER, VmParams(vm=large.name))
+        await pair.wait_for_state(pair.alpha, "simplex")
+        await goes_on(pair, pair.alpha)
+        images = [host.image(large.name).read_bytes()[untouched:] for host in pair.hosts]
+        assert images[0] == images[1] == random.Random(1).randbytes(untouched)
 
 
 async def settled(pair: LocalPair) -> None:

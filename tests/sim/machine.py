@@ -63,6 +63,7 @@ class Machine:
 
     vcpus = 1
     tracker = "simulated"
+    disk = None
 
     def __init__(self, process: Process, outside: Outside) -> None:
         self.process = process

@@ -27,6 +27,16 @@ PLANTS = {
         "\t\tmark_blocks(disk->blocks, offset, length);",
         "\t\t(void)mark_blocks;",
     ),
+    "writes while images are compared are not seen": (
+        "disk_watch.c",
+        "\tdisk_track(vm, &disk->watched);\n\tpthread",
+        "\tdisk_detach(vm);\n\tpthread",
+    ),
+    "a block that differs is not sent": (
+        "disk_watch.c",
+        "words[i] & blocks_of_word(disk, first + i)",
+        "words[i] & blocks_of_word(disk, first + i) & ~2ull",
+    ),
     "old contents stay where the disk has a hole": (
         "disk_sync.c",
         "(uint32_t)part, DISK_DISCARD }",
