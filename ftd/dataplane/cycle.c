@@ -170,7 +170,7 @@ static void list_pending(struct ftd_primary *primary)
 		uint64_t word = atomic_exchange_explicit(&primary->sync.words[i], 0, memory_order_relaxed);
 
 		for (; word; word &= word - 1)
-			page_list_add(&primary->ship, i * 64 + (unsigned int)__builtin_ctzll(word));
+			step_ship(primary, i * 64 + (unsigned int)__builtin_ctzll(word), 0);
 	}
 	atomic_store(&primary->sync.pending, 0);
 }

@@ -44,7 +44,7 @@ static enum refusal check_lengths(const struct frame_header *header, const struc
 	/* A PART must leave room for the EPOCH that closes it. */
 	if (header->type == FRAME_PART && position->parts_received + 2 > rules->parts_max)
 		return REFUSED_OVERSIZE;
-	if (header->pages_len % FTD_PAGE_SIZE != 0 || header->pages_len / FTD_PAGE_SIZE > header->page_count)
+	if (header->pages_len % 8 != 0 || header->pages_len > header->page_count * (uint64_t)FTD_PAGE_SIZE)
 		return REFUSED_PAGES_LEN;
 	if (frame_body_len(header) == 0 && header->body_crc != 0)
 		return REFUSED_BODY_CRC;
@@ -116,23 +116,56 @@ enum refusal frame_check_header(const struct frame_header *header, const struct 
 	return refusal ? refusal : check_epoch(header, position);
 }
 
+/* Need not be aligned. */
+static uint64_t entry_at(const void *list, uint32_t index)
+{
+	uint64_t entry;
+
+	memcpy(&entry, (const char *)list + 8ull * index, sizeof(entry));
+	return entry;
+}
+
+static bool encoding_is_good(const struct frame_header *header, uint64_t entry)
+{
+	uint32_t lines = ENTRY_LINES(entry);
+
+	/* In the first synchronisation there is no page that was sent before. */
+	if (ENTRY_ENCODING(entry) == ENCODING_DELTA)
+		return header->type != FRAME_SYNC && lines >= 1 && lines <= LINES_MAX;
+	return ENTRY_ENCODING(entry) < ENCODING_DELTA && lines == 0;
+}
+
 enum refusal frame_check_list(const struct frame_header *header, const void *list,
 			      const struct frame_rules *rules)
 {
 	uint64_t pages = rules->memory_bytes >> FTD_PAGE_SHIFT;
-	uint64_t raw = 0;
+	uint64_t contents = 0;
 
 	for (uint32_t i = 0; i < header->page_count; i++) {
-		uint64_t entry;
+		uint64_t entry = entry_at(list, i);
 
-		memcpy(&entry, (const char *)list + 8ull * i, sizeof(entry));	/* need not be aligned */
-		if (ENTRY_ENCODING(entry) > ENCODING_ZERO)
+		if (!encoding_is_good(header, entry))
 			return REFUSED_ENCODING;
 		if (page_of(entry & ENTRY_GFN_MASK, pages) == NO_PAGE)
 			return REFUSED_GFN;
-		raw += ENTRY_ENCODING(entry) == ENCODING_RAW;
+		contents += entry_len(entry);
 	}
-	return raw * FTD_PAGE_SIZE == header->pages_len ? REFUSED_NOT : REFUSED_PAGES_LEN;
+	return contents == header->pages_len ? REFUSED_NOT : REFUSED_PAGES_LEN;
+}
+
+enum refusal frame_check_deltas(const struct frame_header *header, const void *list, const char *contents)
+{
+	for (uint32_t i = 0; i < header->page_count; i++) {
+		uint64_t entry = entry_at(list, i), mask;
+
+		if (ENTRY_ENCODING(entry) == ENCODING_DELTA) {
+			memcpy(&mask, contents, sizeof(mask));
+			if ((uint32_t)__builtin_popcountll(mask) != ENTRY_LINES(entry))
+				return REFUSED_ENCODING;
+		}
+		contents += entry_len(entry);
+	}
+	return REFUSED_NOT;
 }
 
 int ftd_frame_check(const void *frame, uint64_t length, const ftd_frame_context *context)
@@ -158,6 +191,8 @@ int ftd_frame_check(const void *frame, uint64_t length, const ftd_frame_context 
 	if (ftd_crc32c(0, body, frame_body_len(&header)) != header.body_crc)
 		return REFUSED_BODY_CRC;
 	refusal = frame_check_list(&header, body + header.state_len, &rules);
+	if (!refusal)
+		refusal = frame_check_deltas(&header, body + header.state_len, body + header.state_len + 8ull * header.page_count);
 	if (refusal)
 		return (int)refusal;
 	return (int)disk_log_check(body + frame_body_len(&header) - header.extra_len, header.extra_len, rules.disk_bytes);

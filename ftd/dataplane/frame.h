@@ -36,11 +36,38 @@ _Static_assert(offsetof(struct frame_header, body_crc) == 60, "layout of docs/PR
 _Static_assert(offsetof(struct frame_header, header_crc) == 76, "layout of docs/PROTOCOL.md");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields are read in place");
 
-/* Dirty list entry: guest frame number and how the contents follow. */
+/*
+ * Dirty list entry: guest frame number and how the contents follow. A DELTA is
+ * what differs from the page that was sent last: a mask of its 64 lines, then
+ * the lines, whose number stands in the entry, so that the list alone says
+ * where each page's contents begin.
+ */
 #define ENTRY_GFN_BITS 52
 #define ENTRY_GFN_MASK (((uint64_t)1 << ENTRY_GFN_BITS) - 1)
-#define ENTRY_ENCODING(entry) ((uint32_t)((entry) >> ENTRY_GFN_BITS))
-enum { ENCODING_RAW = 0, ENCODING_ZERO = 1 };
+#define ENTRY_LINES_SHIFT 56
+#define ENTRY_ENCODING(entry) ((uint32_t)((entry) >> ENTRY_GFN_BITS) & 0xfu)
+#define ENTRY_LINES(entry) ((uint32_t)((entry) >> ENTRY_LINES_SHIFT))
+enum { ENCODING_RAW = 0, ENCODING_ZERO = 1, ENCODING_DELTA = 2 };
+#define LINE_BYTES 64u
+#define LINES_MAX 63u		/* of a DELTA: one of all 64 would be longer than the page */
+
+static inline uint32_t delta_len(uint32_t lines)
+{
+	return 8 + lines * LINE_BYTES;
+}
+
+/* Bytes of contents. */
+static inline uint32_t entry_len(uint64_t entry)
+{
+	switch (ENTRY_ENCODING(entry)) {
+	case ENCODING_RAW:
+		return FTD_PAGE_SIZE;
+	case ENCODING_DELTA:
+		return delta_len(ENTRY_LINES(entry));
+	default:
+		return 0;
+	}
+}
 
 /* Same names and ordinals as Refusal in ftd/protocol/refusal.py. */
 enum refusal {
@@ -82,9 +109,11 @@ struct frame_position {
 /* The first reason to refuse; nothing of the body may be read before this says REFUSED_NOT. */
 enum refusal frame_check_header(const struct frame_header *header, const struct frame_rules *rules,
 				const struct frame_position *position);
-/* Every entry's gfn and encoding, and that raw entries make up pages_len. */
+/* Every entry's gfn and encoding, and that their contents make up pages_len. */
 enum refusal frame_check_list(const struct frame_header *header, const void *list,
 			      const struct frame_rules *rules);
+/* After it: each DELTA has as many lines in its mask as its entry says. */
+enum refusal frame_check_deltas(const struct frame_header *header, const void *list, const char *contents);
 
 static inline uint64_t frame_body_len(const struct frame_header *header)
 {

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hotset.h"
 
+#include <emmintrin.h>
+
+#include "frame.h"
+
 struct hot_page {
 	uint32_t epoch;		/* last epoch in which it was harvested */
 	uint16_t slot;		/* 1 + index of its copy; 0: not hot */
@@ -40,14 +44,41 @@ static char *copy_of(struct hotset *set, const struct hot_page *hot)
 	return set->copies + (size_t)(hot->slot - 1) * FTD_PAGE_SIZE;
 }
 
+static bool line_differs(const char *one, const char *other)
+{
+	__m128i equal = _mm_set1_epi8(-1);
+
+	for (uint32_t at = 0; at < LINE_BYTES; at += sizeof(equal))
+		equal = _mm_and_si128(equal, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i_u *)(const void *)(one + at)),
+							    _mm_loadu_si128((const __m128i_u *)(const void *)(other + at))));
+	return _mm_movemask_epi8(equal) != 0xffff;
+}
+
+/* Which lines the copy lacked. It has them after this. */
+static uint64_t update_copy(char *copy, const char *contents)
+{
+	uint64_t changed = 0;
+
+	for (uint32_t line = 0; line < FTD_PAGE_SIZE / LINE_BYTES; line++) {
+		if (!line_differs(copy + line * LINE_BYTES, contents + line * LINE_BYTES))
+			continue;
+		memcpy(copy + line * LINE_BYTES, contents + line * LINE_BYTES, LINE_BYTES);
+		changed |= 1ull << line;
+	}
+	return changed;
+}
+
 static struct hot_verdict judge_hot(struct hotset *set, struct hot_page *hot, const char *contents,
 				    ftd_counters *counters)
 {
-	if (memcmp(copy_of(set, hot), contents, FTD_PAGE_SIZE) != 0) {
-		memcpy(copy_of(set, hot), contents, FTD_PAGE_SIZE);
+	uint64_t changed = update_copy(copy_of(set, hot), contents);
+
+	if (changed) {
 		hot->unchanged = 0;
 		count(&counters->hot_shipped, 1);
-		return (struct hot_verdict){ .ship = true };
+		return (struct hot_verdict){
+			.ship = true, .lines = __builtin_popcountll(changed) <= HOT_LINES_MAX ? changed : 0,
+		};
 	}
 	count(&counters->hot_unchanged, 1);
 	if (++hot->unchanged < HOT_COOL_EPOCHS)
@@ -84,4 +115,10 @@ struct hot_verdict hotset_judge(struct hotset *set, uint64_t page, const char *c
 	memcpy(copy_of(set, hot), contents, FTD_PAGE_SIZE);
 	count_set(&counters->hot_pages, set->max - set->free_count);
 	return (struct hot_verdict){ .ship = true };
+}
+
+void hotset_shipped(struct hotset *set, uint64_t page, const char *contents)
+{
+	if (set->max && set->pages[page].slot)
+		memcpy(copy_of(set, &set->pages[page]), contents, FTD_PAGE_SIZE);
 }

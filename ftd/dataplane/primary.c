@@ -219,6 +219,8 @@ static void free_primary(struct ftd_primary *primary)
 	disk_release_log(primary->vm);
 	release_pages(primary->harvested.pages, max * sizeof(uint64_t));
 	release_pages(primary->ship.pages, max * sizeof(uint64_t));
+	release_pages(primary->ship_lines, max * sizeof(uint64_t));
+	release_pages(primary->offsets, primary->link.epoch_pages_max * sizeof(uint32_t));
 	release_pages(primary->rearm.pages, max * sizeof(uint64_t));
 	release_pages(primary->sync.words, primary->sync_bytes);
 	release_pages(primary->batch, sizeof(struct frame_header) + (size_t)SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
@@ -262,7 +264,9 @@ static int allocate(struct ftd_primary *primary, ftd_error *error)
 	primary->sync_bytes = (vm->pages + 63) / 64 * 8;
 	primary->sync.words = reserve_pages(primary->sync_bytes);
 	primary->batch = reserve_pages(sizeof(struct frame_header) + (size_t)SYNC_BATCH_PAGES * (8 + FTD_PAGE_SIZE));
-	if (!primary->sync.words || !primary->batch || make_list(&primary->harvested, max) < 0 ||
+	primary->ship_lines = reserve_pages(max * sizeof(uint64_t));
+	primary->offsets = reserve_pages(primary->link.epoch_pages_max * sizeof(uint32_t));
+	if (!primary->sync.words || !primary->batch || !primary->ship_lines || !primary->offsets || make_list(&primary->harvested, max) < 0 ||
 	    make_list(&primary->ship, max) < 0 || make_list(&primary->rearm, max) < 0 || make_arenas(primary) < 0 ||
 	    hotset_open(&primary->hot, vm->pages, primary->limits.unarmed) < 0 || disk_sync_open(primary) < 0)
 		return ftd_fail(error, ENOMEM, "no memory for %u arenas of %u pages", primary->cycle.epochs_in_flight,

@@ -33,8 +33,8 @@
 struct arena {
 	char *state;
 	uint64_t *list;		/* entries as on the wire */
-	char *pages;
-	uint32_t state_len, count;
+	char *pages;		/* contents, entry by entry */
+	uint32_t state_len, count, pages_len;
 	struct disk_log disk;	/* of an EPOCH; empty in a PART */
 	uint64_t epoch;
 	enum frame_type type;	/* FRAME_EPOCH or FRAME_PART */
@@ -64,6 +64,8 @@ struct ftd_primary {
 	/* leader only */
 	struct page_list harvested;	/* what the tracker and the device model reported */
 	struct page_list ship, rearm;	/* what the hot set makes of it */
+	uint64_t *ship_lines;		/* of each page to ship, those that are enough; 0: all */
+	uint32_t *offsets;		/* of the part that is being copied: where each page's contents go */
 	uint32_t shipped;		/* entries of `ship` in earlier parts of this epoch */
 	uint64_t sync_limit;
 	uint64_t due_ns;		/* of the last checkpoint, on schedule */

@@ -201,17 +201,17 @@ static void flip_byte(const struct iovec *iov, int parts)
 static bool send_arena(struct ftd_primary *primary, struct arena *arena)
 {
 	struct frame_header *header = &arena->header;
-	size_t list_len = arena->count * sizeof(*arena->list), pages_len = arena->count * FTD_PAGE_SIZE;
+	size_t list_len = arena->count * sizeof(*arena->list);
 	struct iovec iov[5] = {
 		{ header, sizeof(*header) }, { arena->state, arena->state_len }, { arena->list, list_len },
-		{ arena->pages, pages_len }, { arena->disk.bytes, arena->disk.used },
+		{ arena->pages, arena->pages_len }, { arena->disk.bytes, arena->disk.used },
 	};
 	uint32_t crc = 0;
 
 	frame_prepare(header, &primary->rules, arena->type, arena->epoch);
 	header->state_len = arena->state_len;
 	header->page_count = arena->count;
-	header->pages_len = (uint32_t)pages_len;
+	header->pages_len = arena->pages_len;
 	header->extra_len = arena->disk.used;
 	header->stamp_ns = primary->sealed_ns[arena->epoch % EPOCH_MARKS];
 	for (size_t i = 1; i < ARRAY_SIZE(iov); i++)

@@ -206,6 +206,16 @@ static bool send_answer(struct ftd_standby *standby, enum frame_type type, uint6
 	return send_all(standby->link.data_fd, &header, sizeof(header)) > 0;
 }
 
+static void apply_lines(char *page, const char *contents)
+{
+	uint64_t lines;
+
+	memcpy(&lines, contents, sizeof(lines));
+	contents += sizeof(lines);
+	for (; lines; lines &= lines - 1, contents += LINE_BYTES)
+		memcpy(page + (unsigned int)__builtin_ctzll(lines) * LINE_BYTES, contents, LINE_BYTES);
+}
+
 static void commit_part(struct ftd_standby *standby, const struct staging *staging)
 {
 	const char *contents = staging->pages;
@@ -216,8 +226,11 @@ static void commit_part(struct ftd_standby *standby, const struct staging *stagi
 			continue;
 		}
 		test_and_touch(standby, staging->list[i]);
-		memcpy(image_page(standby, staging->list[i]), contents, FTD_PAGE_SIZE);
-		contents += FTD_PAGE_SIZE;
+		if (ENTRY_ENCODING(staging->list[i]) == ENCODING_DELTA)
+			apply_lines(image_page(standby, staging->list[i]), contents);
+		else
+			memcpy(image_page(standby, staging->list[i]), contents, FTD_PAGE_SIZE);
+		contents += entry_len(staging->list[i]);
 		if (i == staging->header.page_count / 2)
 			fault_point(FAULT_COMMIT_HALF);
 	}
@@ -309,6 +322,8 @@ static bool stage(struct ftd_standby *standby, const struct frame_header *header
 	if (frame_body_len(header) && crc != header->body_crc)
 		return refuse(standby, REFUSED_BODY_CRC);
 	refusal = frame_check_list(header, staging->list, &standby->rules);
+	if (!refusal)
+		refusal = frame_check_deltas(header, staging->list, staging->pages);
 	if (!refusal)
 		refusal = disk_log_check(standby->disk.staged, header->extra_len, standby->rules.disk_bytes);
 	if (refusal)

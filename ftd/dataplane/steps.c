@@ -101,6 +101,13 @@ int step_collect(struct ftd_primary *primary)
 	return error;
 }
 
+void step_ship(struct ftd_primary *primary, uint64_t page, uint64_t lines)
+{
+	if (primary->ship.count < primary->ship.max)
+		primary->ship_lines[primary->ship.count] = lines;
+	page_list_add(&primary->ship, page);
+}
+
 static void judge_pages(struct ftd_primary *primary, uint32_t reported)
 {
 	struct ftd_vm *vm = primary->vm;
@@ -109,15 +116,17 @@ static void judge_pages(struct ftd_primary *primary, uint32_t reported)
 	primary->ship.count = primary->rearm.count = 0;
 	for (uint32_t i = 0; i < primary->harvested.count; i++) {
 		uint64_t page = primary->harvested.pages[i];
+		const char *contents = vm->memory + (page << FTD_PAGE_SHIFT);
 		struct hot_verdict verdict;
 
 		if (i >= reported) {	/* written by the device model: the tracker knows nothing of it */
-			page_list_add(&primary->ship, page);
+			hotset_shipped(&primary->hot, page, contents);
+			step_ship(primary, page, 0);
 			continue;
 		}
-		verdict = hotset_judge(&primary->hot, page, vm->memory + (page << FTD_PAGE_SHIFT), epoch, vm->counters);
+		verdict = hotset_judge(&primary->hot, page, contents, epoch, vm->counters);
 		if (verdict.ship)
-			page_list_add(&primary->ship, page);
+			step_ship(primary, page, verdict.lines);
 		if (verdict.rearm)
 			page_list_add(&primary->rearm, page);
 	}
@@ -150,25 +159,56 @@ int step_harvest(struct ftd_primary *primary)
 }
 
 struct copy {
-	const uint64_t *pages;
+	const uint64_t *pages, *lines;
+	const uint32_t *offsets;
 	char *to;
 };
+
+static void copy_lines(char *to, const char *from, uint64_t lines)
+{
+	memcpy(to, &lines, sizeof(lines));
+	to += sizeof(lines);
+	for (; lines; lines &= lines - 1, to += LINE_BYTES)
+		memcpy(to, from + (unsigned int)__builtin_ctzll(lines) * LINE_BYTES, LINE_BYTES);
+}
 
 static void copy_piece(struct ftd_vm *vm, void *argument, uint32_t first, uint32_t n)
 {
 	const struct copy *copy = argument;
 
-	for (uint32_t i = first; i < first + n; i++)
-		memcpy(copy->to + i * FTD_PAGE_SIZE, vm->memory + (copy->pages[i] << FTD_PAGE_SHIFT), FTD_PAGE_SIZE);
+	for (uint32_t i = first; i < first + n; i++) {
+		const char *from = vm->memory + (copy->pages[i] << FTD_PAGE_SHIFT);
+
+		if (copy->lines[i])
+			copy_lines(copy->to + copy->offsets[i], from, copy->lines[i]);
+		else
+			memcpy(copy->to + copy->offsets[i], from, FTD_PAGE_SIZE);
+	}
+}
+
+static uint64_t entry_for(uint64_t page, uint64_t lines)
+{
+	uint64_t entry = gfn_of(page);	/* encoding RAW is 0 */
+
+	if (lines)
+		entry |= (uint64_t)ENCODING_DELTA << ENTRY_GFN_BITS |
+			 (uint64_t)__builtin_popcountll(lines) << ENTRY_LINES_SHIFT;
+	return entry;
 }
 
 static void fill_arena(struct ftd_primary *primary, uint32_t pages)
 {
 	struct arena *arena = arena_to_fill(primary);
-	struct copy copy = { .pages = primary->ship.pages + primary->shipped, .to = arena->pages };
+	struct copy copy = { .pages = primary->ship.pages + primary->shipped,
+			     .lines = primary->ship_lines + primary->shipped,
+			     .offsets = primary->offsets, .to = arena->pages };
 
-	for (uint32_t i = 0; i < pages; i++)
-		arena->list[i] = gfn_of(copy.pages[i]);	/* encoding RAW is 0 */
+	arena->pages_len = 0;
+	for (uint32_t i = 0; i < pages; i++) {
+		arena->list[i] = entry_for(copy.pages[i], copy.lines[i]);
+		primary->offsets[i] = arena->pages_len;
+		arena->pages_len += entry_len(arena->list[i]);
+	}
 	share_post(primary->vm, copy_rule, pages, copy_piece, &copy);
 	arena->epoch = atomic_load_explicit(&primary->sealed, memory_order_relaxed) + 1;
 	arena->count = pages;

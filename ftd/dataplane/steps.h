@@ -23,6 +23,8 @@ bool step_wait_for_room(struct ftd_primary *primary, bool (*room)(struct ftd_pri
 
 /* First synchronisation: what was written since the last time goes into primary->sync. vm->devices is held. */
 int step_collect(struct ftd_primary *primary);
+/* The page goes with the epoch: `lines` of it, or all of it for 0. */
+void step_ship(struct ftd_primary *primary, uint64_t page, uint64_t lines);
 /* vm->devices is held from here to step_seal: device state and memory are of one instant. */
 int step_harvest(struct ftd_primary *primary);
 /* Fills an arena with the last part of the list, and sends off whole arenas before it. */

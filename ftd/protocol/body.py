@@ -24,6 +24,10 @@ from ftd.protocol.refusal import FrameRefused, Refusal
 
 GFN_BITS: Final = 52
 GFN_MASK: Final = (1 << GFN_BITS) - 1
+LINES_SHIFT: Final = 56
+LINE_BYTES: Final = 64
+LINES_MAX: Final = PAGE_BYTES // LINE_BYTES - 1
+_ENCODING_MASK: Final = 0xF
 _ENTRY: Final = struct.Struct("<Q")
 
 
@@ -37,14 +41,18 @@ class Encoding(enum.IntEnum):
 
     RAW = 0
     ZERO = 1
+    DELTA = 2
+    """Lines of 64 bytes that differ from the page that was sent last; bits 56 to 61 have their number."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One guest page of a frame. ``contents`` is None for a page that is all zero."""
+    """One guest page of a frame. ``contents`` is None for a page that is all zero; with ``lines``, a mask, it
+    is those lines only."""
 
     gfn: int
     contents: bytes | None
+    lines: int = 0
 
     @classmethod
     def of(cls, gfn: int, contents: bytes) -> Page:
@@ -55,8 +63,15 @@ class Page:
 
     def entry(self) -> int:
         """The dirty-list entry."""
+        if self.lines:
+            return self.gfn | Encoding.DELTA << GFN_BITS | self.lines.bit_count() << LINES_SHIFT
         encoding = Encoding.ZERO if self.contents is None else Encoding.RAW
         return self.gfn | encoding << GFN_BITS
+
+    def encoded(self) -> bytes:
+        """What follows in the contents."""
+        mask = _ENTRY.pack(self.lines) if self.lines else b""
+        return mask + (self.contents or b"")
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,7 @@ def build_frame(
     """Header and body, ready to send. The caller answers for giving the type what it must carry."""
     pages = tuple(pages)
     entries = b"".join(_ENTRY.pack(page.entry()) for page in pages)
-    contents = b"".join(page.contents for page in pages if page.contents is not None)
+    contents = b"".join(page.encoded() for page in pages)
     body = state + entries + contents + extra
     header = Header(
         type=frame_type,
@@ -120,18 +135,42 @@ def check_body(header: Header, body: bytes, limits: Limits) -> Refusal | None:
         return Refusal.LENGTH
     if crc32c(body) != header.body_crc:
         return Refusal.BODY_CRC
-    raw_pages = 0
+    contents_len = 0
     for entry in _entries(header, body):
-        # Bits 56 to 63 are reserved, so an encoding that does not fit four bits is unknown as well.
-        encoding = entry >> GFN_BITS
-        if encoding not in (Encoding.RAW, Encoding.ZERO):
+        if not _is_encoded_well(header, entry):
             return Refusal.ENCODING
         if not is_guest_page(entry & GFN_MASK, limits.memory_pages):
             return Refusal.GFN
-        raw_pages += encoding == Encoding.RAW
-    if header.pages_len != raw_pages * PAGE_BYTES:
+        contents_len += _contents_len(entry)
+    if header.pages_len != contents_len:
         return Refusal.PAGES_LEN
+    if any(page.lines.bit_count() != lines for page, lines in _deltas(header, body)):
+        return Refusal.ENCODING
     return check_log(_extra(header, body), limits.disk_bytes)
+
+
+def _is_encoded_well(header: Header, entry: int) -> bool:
+    encoding, lines = entry >> GFN_BITS & _ENCODING_MASK, entry >> LINES_SHIFT
+    if encoding == Encoding.DELTA:
+        # In the first synchronisation there is no page that was sent before.
+        return header.type != FrameType.SYNC and 1 <= lines <= LINES_MAX
+    return encoding in (Encoding.RAW, Encoding.ZERO) and lines == 0
+
+
+def _contents_len(entry: int) -> int:
+    match entry >> GFN_BITS & _ENCODING_MASK:
+        case Encoding.RAW:
+            return PAGE_BYTES
+        case Encoding.DELTA:
+            return _ENTRY.size + (entry >> LINES_SHIFT) * LINE_BYTES
+    return 0
+
+
+def _deltas(header: Header, body: bytes) -> Iterable[tuple[Page, int]]:
+    """Pages that travel as lines, with the number of lines that their entries have."""
+    for entry, page in zip(_entries(header, body), _split_pages(header, body), strict=True):
+        if entry >> GFN_BITS & _ENCODING_MASK == Encoding.DELTA:
+            yield page, entry >> LINES_SHIFT
 
 
 def parse_frame(raw: bytes, expected: Expectation) -> Frame:
@@ -166,9 +205,10 @@ def _split_pages(header: Header, body: bytes) -> tuple[Page, ...]:
     pages = []
     offset = header.state_len + header.list_len
     for entry in _entries(header, body):
-        contents = None
-        if entry >> GFN_BITS == Encoding.RAW:
-            contents = body[offset : offset + PAGE_BYTES]
-            offset += PAGE_BYTES
-        pages.append(Page(entry & GFN_MASK, contents))
+        encoded = body[offset : offset + _contents_len(entry)]
+        offset += len(encoded)
+        lines = 0
+        if entry >> GFN_BITS & _ENCODING_MASK == Encoding.DELTA:
+            (lines,), encoded = _ENTRY.unpack_from(encoded), encoded[_ENTRY.size :]
+        pages.append(Page(entry & GFN_MASK, encoded or None, lines))
     return tuple(pages)

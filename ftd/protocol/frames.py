@@ -225,7 +225,7 @@ def _check_lengths(header: Header, expected: Expectation) -> Refusal | None:
     # A PART must leave room for the EPOCH that closes it.
     if header.type == FrameType.PART and expected.parts_received + 2 > limits.parts_max:
         return Refusal.OVERSIZE
-    if header.pages_len % PAGE_BYTES != 0 or header.pages_len > header.page_count * PAGE_BYTES:
+    if header.pages_len % LIST_ENTRY_BYTES != 0 or header.pages_len > header.page_count * PAGE_BYTES:
         return Refusal.PAGES_LEN
     if header.body_len == 0 and header.body_crc != 0:
         return Refusal.BODY_CRC

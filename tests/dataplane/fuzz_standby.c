@@ -61,13 +61,37 @@ static size_t length_of(const struct script *script, uint32_t index)
 	return script->starts[index + 1] - script->starts[index];
 }
 
-static uint32_t choose_pages(struct random *random, uint64_t *list)
+static uint32_t choose_pages(struct random *random, bool deltas, uint64_t *list)
 {
 	uint32_t count = random_below(random, MODEL_EPOCH_PAGES_MAX + 1);
 
-	for (uint32_t i = 0; i < count; i++)	/* zero pages mostly: they are quick to send */
+	for (uint32_t i = 0; i < count; i++) {	/* zero pages mostly: they are quick to send */
 		list[i] = random_below(random, MODEL_PAGES) | (uint64_t)!random_one_in(random, 4) << 52;
+		if (deltas && random_one_in(random, 3)) {
+			uint64_t lines = 1 + random_below(random, random_one_in(random, 8) ? 63 : 5);
+
+			list[i] = (list[i] & ((1ull << 52) - 1)) | 2ull << 52 | lines << 56;
+		}
+	}
 	return count;
+}
+
+/* Contents that fit the list; returns their length. */
+static uint32_t write_contents(struct random *random, const uint64_t *list, uint32_t count, uint8_t *contents)
+{
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < count; at += model_contents_len(list[i]), i++) {
+		uint64_t mask = 0;
+
+		memset(contents + at, (int)random_u64(random), model_contents_len(list[i]));
+		if (list[i] >> 56) {
+			while ((uint64_t)__builtin_popcountll(mask) < list[i] >> 56)
+				mask |= 1ull << random_below(random, 64);
+			model_set_field(contents + at, 0, mask, 8);
+		}
+	}
+	return at;
 }
 
 /* Valid records, as many as fit. */
@@ -103,7 +127,7 @@ static void add_frame(struct script *script, struct random *random, enum model_t
 	bool has_pages = type == SYNC || type == EPOCH || type == PART;
 	uint8_t *frame = frame_of(script, script->frames), *body = frame + HEADER_BYTES;
 	uint64_t list[MODEL_EPOCH_PAGES_MAX];
-	uint32_t count = has_pages ? choose_pages(random, list) : 0, raw = 0;
+	uint32_t count = has_pages ? choose_pages(random, type != SYNC, list) : 0, pages_len;
 	uint32_t state_len = type == EPOCH ? random_below(random, random_one_in(random, 50) ? 20000 : 60) : 0;
 	uint32_t extra_len = 0;
 
@@ -111,12 +135,9 @@ static void add_frame(struct script *script, struct random *random, enum model_t
 	for (uint32_t i = 0; i < state_len; i++)
 		body[i] = (uint8_t)random_u64(random);
 	memcpy(body + state_len, list, 8 * count);
-	for (uint32_t i = 0; i < count; i++)
-		if (!(list[i] >> 52))
-			memset(body + state_len + 8 * count + raw++ * MODEL_PAGE_BYTES, (int)random_u64(random),
-			       MODEL_PAGE_BYTES);
+	pages_len = write_contents(random, list, count, body + state_len + 8 * count);
 	if ((type == EPOCH && random_one_in(random, 2)) || type == DISK)
-		extra_len = write_log(random, body + state_len + 8 * count + raw * MODEL_PAGE_BYTES);
+		extra_len = write_log(random, body + state_len + 8 * count + pages_len);
 	memcpy(frame, "FTD1", 4);
 	model_set_field(frame, AT_VERSION, 4, 2);
 	model_set_field(frame, AT_TYPE, type, 2);
@@ -125,7 +146,7 @@ static void add_frame(struct script *script, struct random *random, enum model_t
 	model_set_field(frame, AT_EPOCH, epoch, 8);
 	model_set_field(frame, AT_STATE_LEN, state_len, 4);
 	model_set_field(frame, AT_PAGE_COUNT, count, 4);
-	model_set_field(frame, AT_PAGES_LEN, raw * MODEL_PAGE_BYTES, 4);
+	model_set_field(frame, AT_PAGES_LEN, pages_len, 4);
 	model_set_field(frame, AT_EXTRA_LEN, extra_len, 4);
 	model_set_field(frame, AT_STAMP, random_u64(random), 8);
 	seal_frame(frame);
@@ -204,12 +225,23 @@ static void change_list(struct random *random, uint8_t *frame)
 {
 	uint32_t count = (uint32_t)model_field(frame, AT_PAGE_COUNT, 4);
 	uint8_t *list = frame + HEADER_BYTES + model_field(frame, AT_STATE_LEN, 4);
-	const uint64_t entries[] = { MODEL_PAGES, 1ull << 52, 2ull << 52, 1ull << 63, 1ull << 56 | 1, random_u64(random),
+	const uint64_t entries[] = { MODEL_PAGES, 1ull << 52, 2ull << 52, 2ull << 52 | 1ull << 56, 2ull << 52 | 63ull << 56,
+				     2ull << 52 | 64ull << 56, 1ull << 63, 1ull << 56 | 1, random_u64(random),
 				     (1ull << 52) - 1, 0, MODEL_PAGES - 1, 3ull << 18, 1ull << 20, 1ull << 52 | MODEL_PAGES };
 
 	if (count)
 		model_set_field(list, (enum model_field)(8 * random_below(random, count)),
 				entries[random_below(random, ARRAY_SIZE(entries))], 8);
+}
+
+/* The first contents are a mask, where the first entry is one of lines. */
+static void change_mask(struct random *random, uint8_t *frame)
+{
+	uint32_t count = (uint32_t)model_field(frame, AT_PAGE_COUNT, 4);
+	uint8_t *contents = frame + HEADER_BYTES + model_field(frame, AT_STATE_LEN, 4) + 8 * count;
+
+	if (model_field(frame, AT_PAGES_LEN, 4) >= 8)
+		flip_bits(random, contents, 8);
 }
 
 static void change_log(struct random *random, uint8_t *frame)
@@ -243,7 +275,7 @@ static void put_mutated(struct stream *stream, struct script *script, uint32_t i
 	size_t length = length_of(script, index);
 	uint8_t garbage[HEADER_BYTES];
 
-	switch (random_below(random, 13)) {
+	switch (random_below(random, 14)) {
 	case 0:	/* cut */
 		put(stream, frame_of(script, index), random_below(random, (uint32_t)length));
 		return;
@@ -286,6 +318,10 @@ static void put_mutated(struct stream *stream, struct script *script, uint32_t i
 	case 9:
 		put_frame(stream, script, index);
 		change_log(random, frame);
+		break;
+	case 10:
+		put_frame(stream, script, index);
+		change_mask(random, frame);
 		break;
 	default:
 		put_frame(stream, script, index);

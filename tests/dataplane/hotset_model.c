@@ -5,6 +5,7 @@
  * standby must hold what the guest holds, whatever the guest writes.
  */
 #include "check.h"
+#include "frame.h"
 #include "hotset.h"
 
 #define PAGES 48u
@@ -14,12 +15,13 @@ struct world {
 	char (*guest)[FTD_PAGE_SIZE], (*standby)[FTD_PAGE_SIZE];
 	bool reported[PAGES];
 	uint32_t heat[PAGES];	/* written in one of so many epochs; 0: never */
-	uint64_t shipped;
+	uint64_t shipped, deltas;
 };
 
 static void write_page(struct world *world, struct random *random, uint32_t page)
 {
-	uint64_t *word = (uint64_t *)(void *)(world->guest[page] + 8 * random_below(random, FTD_PAGE_SIZE / 8));
+	/* Few places, in several lines: what they hold comes back. */
+	uint64_t *word = (uint64_t *)(void *)(world->guest[page] + 40 * random_below(random, 48));
 
 	world->reported[page] = true;
 	/* Also writes that change nothing, and values that come back. */
@@ -37,7 +39,29 @@ static void run_guest(struct world *world, struct random *random)
 	}
 }
 
-static void checkpoint(struct world *world, struct hotset *set, uint32_t epoch, ftd_counters *counters)
+static void ship(struct world *world, uint32_t page, uint64_t lines)
+{
+	world->deltas += lines != 0;
+	CHECK((uint32_t)__builtin_popcountll(lines) <= HOT_LINES_MAX, "%#lx are too many lines", lines);
+	for (uint32_t line = 0; line < FTD_PAGE_SIZE / LINE_BYTES; line++)
+		if (!lines || lines >> line & 1)
+			memcpy(world->standby[page] + line * LINE_BYTES, world->guest[page] + line * LINE_BYTES, LINE_BYTES);
+}
+
+/* What the device model wrote goes as it is, hot or not; no tracker reports it. */
+static void write_as_device(struct world *world, struct hotset *set, struct random *random)
+{
+	uint32_t page = random_below(random, PAGES);
+	bool reported = world->reported[page];
+
+	write_page(world, random, page);
+	world->reported[page] = reported;
+	hotset_shipped(set, page, world->guest[page]);
+	ship(world, page, 0);
+}
+
+static void checkpoint(struct world *world, struct hotset *set, struct random *random, uint32_t epoch,
+		       ftd_counters *counters)
 {
 	for (uint32_t page = 0; page < PAGES; page++) {
 		struct hot_verdict verdict;
@@ -46,12 +70,13 @@ static void checkpoint(struct world *world, struct hotset *set, uint32_t epoch, 
 			continue;
 		verdict = hotset_judge(set, page, world->guest[page], epoch, counters);
 		if (verdict.ship) {
-			memcpy(world->standby[page], world->guest[page], FTD_PAGE_SIZE);
+			ship(world, page, verdict.lines);
 			world->shipped++;
 		}
 		if (verdict.rearm)
 			world->reported[page] = false;
 	}
+	write_as_device(world, set, random);
 	for (uint32_t page = 0; page < PAGES; page++)
 		CHECK(memcmp(world->guest[page], world->standby[page], FTD_PAGE_SIZE) == 0, "epoch %u lost page %u", epoch,
 		      page);
@@ -67,11 +92,12 @@ static void check_size(uint32_t max, struct random *random)
 	CHECK(world.guest && world.standby && counters && hotset_open(&set, PAGES, max) == 0, "no memory");
 	for (uint32_t epoch = 0; epoch < EPOCHS; epoch++) {
 		run_guest(&world, random);
-		checkpoint(&world, &set, first + epoch, counters);
+		checkpoint(&world, &set, random, first + epoch, counters);
 		CHECK(counters->hot_pages <= max, "%lu hot pages of %u", counters->hot_pages, max);
 	}
 	CHECK(world.shipped > EPOCHS, "the guest wrote next to nothing");
 	if (max) {
+		CHECK(world.deltas, "no page went as lines");
 		CHECK(counters->hot_shipped && counters->hot_unchanged && counters->hot_cooled, "no page became hot");
 	} else {
 		CHECK(!counters->hot_pages && !counters->hot_shipped, "a set of none has pages");

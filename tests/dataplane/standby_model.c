@@ -69,7 +69,7 @@ static enum model_refusal judge_lengths(const struct standby_model *model, const
 	if (state_len > MODEL_STATE_MAX || count > MODEL_EPOCH_PAGES_MAX || extra_len > MODEL_EXTRA_MAX ||
 	    (type == PART && model->parts_received + 1 >= MODEL_PARTS_MAX))
 		return OVERSIZE;
-	if (pages_len % MODEL_PAGE_BYTES || pages_len / MODEL_PAGE_BYTES > count)
+	if (pages_len % 8 || pages_len > (uint64_t)count * MODEL_PAGE_BYTES)
 		return PAGES_LEN;
 	return !model_body_len(frame) && u32(frame, AT_BODY_CRC) ? BODY_CRC : NOT_REFUSED;
 }
@@ -94,20 +94,52 @@ static uint64_t entry_of(const uint8_t *list, uint32_t index)
 	return model_field(list, 8 * index, 8);
 }
 
+uint32_t model_contents_len(uint64_t entry)
+{
+	if (entry >> 52 == 0)
+		return MODEL_PAGE_BYTES;
+	return (entry >> 52 & 15) == 2 ? 8 + MODEL_LINE_BYTES * (uint32_t)(entry >> 56) : 0;
+}
+
+static bool is_delta(uint64_t entry)
+{
+	return (entry >> 52 & 15) == 2 && entry >> 56 >= 1 && entry >> 56 <= 63;
+}
+
 static enum model_refusal judge_list(const uint8_t *frame, const uint8_t *list)
 {
-	uint32_t count = u32(frame, AT_PAGE_COUNT), raw = 0;
+	uint32_t count = u32(frame, AT_PAGE_COUNT), length = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t entry = entry_of(list, i);
 
-		if (entry >> 52 > 1)
+		if (entry >> 52 > 1 && (!is_delta(entry) || model_field(frame, AT_TYPE, 2) == SYNC))
 			return ENCODING;
 		if ((entry & ((1ull << 52) - 1)) >= MODEL_PAGES)
 			return GFN;
-		raw += entry >> 52 == 0;
+		length += model_contents_len(entry);
 	}
-	return raw * MODEL_PAGE_BYTES == u32(frame, AT_PAGES_LEN) ? NOT_REFUSED : PAGES_LEN;
+	return length == u32(frame, AT_PAGES_LEN) ? NOT_REFUSED : PAGES_LEN;
+}
+
+/* The list is good. */
+static enum model_refusal judge_masks(const uint8_t *frame, const uint8_t *list)
+{
+	const uint8_t *contents = list + 8 * u32(frame, AT_PAGE_COUNT);
+
+	for (uint32_t i = 0; i < u32(frame, AT_PAGE_COUNT); i++) {
+		uint64_t entry = entry_of(list, i);
+		uint32_t lines = 0;
+
+		if (is_delta(entry)) {
+			for (uint32_t bit = 0; bit < 64; bit++)
+				lines += contents[bit / 8] >> bit % 8 & 1;
+			if (lines != entry >> 56)
+				return ENCODING;
+		}
+		contents += model_contents_len(entry);
+	}
+	return NOT_REFUSED;
 }
 
 static const uint8_t *log_of(const uint8_t *frame)
@@ -153,12 +185,21 @@ static void apply(struct standby_model *model, const uint8_t *frame)
 		uint64_t entry = entry_of(list, i);
 		uint8_t *page = model->image[entry & ((1ull << 52) - 1)];
 
-		if (entry >> 52) {
-			memset(page, 0, MODEL_PAGE_BYTES);
-		} else {
+		if (entry >> 52 == 0) {
 			memcpy(page, contents, MODEL_PAGE_BYTES);
-			contents += MODEL_PAGE_BYTES;
+		} else if (is_delta(entry)) {
+			const uint8_t *line = contents + 8;
+
+			for (uint32_t bit = 0; bit < 64; bit++) {
+				if (!(contents[bit / 8] >> bit % 8 & 1))
+					continue;
+				memcpy(page + bit * MODEL_LINE_BYTES, line, MODEL_LINE_BYTES);
+				line += MODEL_LINE_BYTES;
+			}
+		} else {
+			memset(page, 0, MODEL_PAGE_BYTES);
 		}
+		contents += model_contents_len(entry);
 	}
 }
 
@@ -220,6 +261,7 @@ static bool take_epoch(struct standby_model *model, const uint8_t *frame, size_t
 		return false;
 	}
 	if (refuse(model, judge_list(frame, body + u32(frame, AT_STATE_LEN))) ||
+	    refuse(model, judge_masks(frame, body + u32(frame, AT_STATE_LEN))) ||
 	    refuse(model, go_through_log(log_of(frame), u32(frame, AT_EXTRA_LEN), NULL)))
 		return false;
 	model->parts[model->parts_received++] = frame;

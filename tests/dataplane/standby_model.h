@@ -13,6 +13,7 @@
 
 #define MODEL_PAGES 24u
 #define MODEL_PAGE_BYTES 4096u
+#define MODEL_LINE_BYTES 64u
 #define MODEL_EPOCH_PAGES_MAX 8u
 #define MODEL_PARTS_MAX 3u
 #define MODEL_STATE_MAX (1u << 20)
@@ -61,6 +62,8 @@ void model_set_field(uint8_t *frame, enum model_field at, uint64_t value, size_t
 /* Makes the header's checksum right. */
 void model_seal_header(uint8_t *frame);
 uint64_t model_body_len(const uint8_t *frame);
+/* What a list entry, a good one, announces. */
+uint32_t model_contents_len(uint64_t entry);
 
 /* The caller has zeroed the model and set vm_id. Pointers into `bytes` are kept. */
 void standby_model_judge(struct standby_model *model, const uint8_t *bytes, size_t length);

@@ -25,11 +25,27 @@ class Plant:
 PLANTS = [
     Plant("tables of a lane too short", "crc32c_model", "crc32c.c", "shift_two, 2 *", "shift_two, 1 *"),
     Plant("a decision is dropped", "events_overflow", "events.c", "EVENTS_MAX - (kind", "32 + 0 * (kind"),
-    Plant("a hot page is not compared", "hotset_model", "hotset.c", ") != 0) {", ") > 0) {"),
+    Plant("a hot page is not compared", "hotset_model", "hotset.c", "if (changed) {", "if (changed > 9) {"),
+    Plant("half a line is compared", "hotset_model", "hotset.c", "at < LINE_BYTES;", "at < LINE_BYTES / 2;"),
+    Plant(
+        *("what went unjudged is not in the copy", "hotset_model", "hotset.c"),
+        "\tif (set->max && set->pages[page].slot)",
+        "\tif (set->max > HOT_PAGES_MAX)",
+    ),
+    Plant(
+        *("lines go where they do not belong", "fuzz_standby", "standby.c"),
+        "memcpy(page + (unsigned int)__builtin_ctzll(lines) * LINE_BYTES",
+        "memcpy(page + 0 * __builtin_ctzll(lines)",
+    ),
+    Plant(
+        *("a mask is not judged", "fuzz_standby", "standby.c"),
+        "\t\trefusal = frame_check_deltas(header, staging->list, staging->pages);",
+        "\t\t(void)frame_check_deltas;",
+    ),
     Plant(
         *("the copy of a hot page grows old", "hotset_model", "hotset.c"),
-        "\t\tmemcpy(copy_of(set, hot), contents, FTD_PAGE_SIZE);\n\t\thot->unchanged",
-        "\t\thot->unchanged",
+        "\t\tmemcpy(copy + line * LINE_BYTES, contents + line * LINE_BYTES, LINE_BYTES);\n",
+        "",
     ),
     Plant(
         *("a page that leaves the set is not re-armed for good", "hotset_model", "hotset.c"),

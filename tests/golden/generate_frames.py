@@ -20,7 +20,7 @@ from typing import Any
 
 import msgpack
 
-from ftd.protocol.body import GFN_BITS, HIGH_GFN, LOW_PAGES, Encoding, Page, build_frame
+from ftd.protocol.body import GFN_BITS, HIGH_GFN, LINES_SHIFT, LOW_PAGES, Encoding, Page, build_frame
 from ftd.protocol.crc32c import crc32c
 from ftd.protocol.disk_log import DiskKind, DiskRecord
 from ftd.protocol.frames import (
@@ -71,6 +71,7 @@ def page(gfn: int) -> Page:
 
 MIX = (Page(2, None), page(MEMORY_PAGES - 1), Page(0, None))
 FEW = (Page(5, None),)
+LINES = Page(7, bytes(range(128)), lines=1 << 63 | 1)
 K = DiskKind
 LOG = b"".join(
     record.encode()
@@ -174,6 +175,8 @@ def good() -> list[Vector]:
         vector("disk of nothing", frame(T.DISK)),
         vector("epoch with disk writes", frame(T.EPOCH, epoch=1, state=STATE, pages=MIX, extra=LOG)),
         vector("disk_failed", frame(T.DISK_FAILED, flags=28)),
+        vector("lines of a page", frame(T.EPOCH, epoch=1, pages=[page(3), LINES, *FEW, page(4)])),
+        vector("most lines", frame(T.PART, epoch=1, pages=[Page(9, bytes(63 * 64), lines=(1 << 63) - 1)])),
         vector("digests", frame(T.DIGESTS, state=bytes(range(48)))),
         vector("digests of nothing but zeros", frame(T.DIGESTS)),
         vector(
@@ -285,14 +288,25 @@ def bad_bodies() -> list[Vector]:
     epoch[-1] ^= 1
     list_bit = bytearray(frame(T.EPOCH, epoch=1, state=STATE, pages=MIX))
     list_bit[HEADER_BYTES + len(STATE)] ^= 1
-    zero = Encoding.ZERO << GFN_BITS
+    mask_bit = bytearray(frame(T.EPOCH, epoch=1, pages=[LINES]))
+    mask_bit[HEADER_BYTES + 8] ^= 2
+    zero, delta = Encoding.ZERO << GFN_BITS, Encoding.DELTA << GFN_BITS
     return [
         vector("bit of a page", bytes(epoch), Refusal.BODY_CRC),
         vector("bit of the list", bytes(list_bit), Refusal.BODY_CRC),
         vector("page after the last", with_entry(MEMORY_PAGES | zero), Refusal.GFN),
         vector("page in the hole", with_entry(LOW_PAGES | zero), Refusal.GFN, memory_pages=LOW_PAGES + 512),
         vector("highest gfn", with_entry((1 << GFN_BITS) - 1 | zero), Refusal.GFN),
-        vector("encoding 2", with_entry(2 << GFN_BITS), Refusal.ENCODING),
+        vector("no line", with_entry(delta), Refusal.ENCODING),
+        vector("all lines", with_entry(delta | 64 << LINES_SHIFT), Refusal.ENCODING),
+        vector("lines that are not there", with_entry(delta | 1 << LINES_SHIFT), Refusal.PAGES_LEN),
+        vector(
+            "another number of lines",
+            forged(bytes(mask_bit), body_crc=crc32c(bytes(mask_bit[HEADER_BYTES:]))),
+            Refusal.ENCODING,
+        ),
+        vector("lines in the first synchronisation", frame(T.SYNC, pages=[LINES]), Refusal.ENCODING),
+        vector("encoding 3", with_entry(3 << GFN_BITS), Refusal.ENCODING),
         vector("encoding 15", with_entry(15 << GFN_BITS), Refusal.ENCODING),
         vector("reserved bit 56", with_entry(1 << 56), Refusal.ENCODING),
         vector("reserved bit 63 of a zero page", with_entry(1 << 63 | zero), Refusal.ENCODING),

@@ -57,8 +57,15 @@ PLANTS = [
     ),
     Plant(
         *("a hot page is not compared", "hotset.c"),
-        ") != 0) {",
-        ") == 2) {",
+        "if (changed) {",
+        "if (changed == 2) {",
+        "switch_over(pairs.Setup(hot_pages_max=64))",
+        "pages differ",
+    ),
+    Plant(
+        *("a page's first line goes for all of them", "steps.c"),
+        "from + (unsigned int)__builtin_ctzll(lines) * LINE_BYTES",
+        "from + 0 * __builtin_ctzll(lines)",
         "switch_over(pairs.Setup(hot_pages_max=64))",
         "pages differ",
     ),
