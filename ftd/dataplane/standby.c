@@ -22,7 +22,7 @@
 #include "fault.h"
 #include "frame.h"
 #include "heartbeat.h"
-#include "memory_map.h"
+#include "image.h"
 #include "standby_disk.h"
 #include "threads.h"
 #include "vm.h"
@@ -41,8 +41,7 @@ struct ftd_standby {
 	uint32_t parts;			/* staged parts of the epoch in progress */
 	char *state_staged, *state;	/* swapped at commit */
 	uint32_t state_len;
-	uint64_t *touched;		/* pages of the image that may be other than zero */
-	size_t touched_bytes;
+	struct image image;
 	_Atomic uint64_t epoch;		/* newest committed */
 	_Atomic bool lost;
 	_Atomic bool stopping;		/* no acknowledgement any more; only drain */
@@ -127,41 +126,6 @@ static bool receive(struct ftd_standby *standby, void *to, size_t length)
 
 /* ---- first synchronisation: straight into the image, which is not a copy of anything yet ---- */
 
-static char *image_page(const struct ftd_standby *standby, uint64_t entry)
-{
-	return standby->vm->memory + (page_of(entry & ENTRY_GFN_MASK, standby->vm->pages) << FTD_PAGE_SHIFT);
-}
-
-static bool test_and_touch(struct ftd_standby *standby, uint64_t entry)
-{
-	uint64_t page = page_of(entry & ENTRY_GFN_MASK, standby->vm->pages), bit = 1ull << (page % 64);
-	bool before = standby->touched[page / 64] & bit;
-
-	standby->touched[page / 64] |= bit;
-	return before;
-}
-
-static void apply_zero(struct ftd_standby *standby, uint64_t entry)
-{
-	uint64_t page = page_of(entry & ENTRY_GFN_MASK, standby->vm->pages);
-
-	/* A page that was never written is a hole of the memfd: it stays one. */
-	if (standby->touched[page / 64] & (1ull << (page % 64)))
-		memset(image_page(standby, entry), 0, FTD_PAGE_SIZE);
-}
-
-/* Entries from `first` on whose contents lie side by side in the image; returns the index after them. */
-static uint32_t run_of_pages(struct ftd_standby *standby, const uint64_t *list, uint32_t first, uint32_t list_count)
-{
-	uint32_t i = first + 1;
-
-	test_and_touch(standby, list[first]);
-	while (i < list_count && ENTRY_ENCODING(list[i]) == ENCODING_RAW &&
-	       image_page(standby, list[i]) == image_page(standby, list[i - 1]) + FTD_PAGE_SIZE)
-		test_and_touch(standby, list[i++]);
-	return i;
-}
-
 static bool receive_sync(struct ftd_standby *standby, const struct frame_header *header)
 {
 	uint64_t *list = standby->staged[0].list;
@@ -179,14 +143,14 @@ static bool receive_sync(struct ftd_standby *standby, const struct frame_header 
 		size_t length;
 
 		if (ENTRY_ENCODING(list[i]) == ENCODING_ZERO) {
-			apply_zero(standby, list[i++]);
+			image_zero(&standby->image, list[i++]);
 			continue;
 		}
-		end = run_of_pages(standby, list, i, header->page_count);
+		end = image_touch_run(&standby->image, list, i, header->page_count);
 		length = (end - i) * FTD_PAGE_SIZE;
-		if (!receive(standby, image_page(standby, list[i]), length))
+		if (!receive(standby, image_page(&standby->image, list[i]), length))
 			return false;
-		crc = ftd_crc32c(crc, image_page(standby, list[i]), length);
+		crc = ftd_crc32c(crc, image_page(&standby->image, list[i]), length);
 		i = end;
 	}
 	count(&standby->vm->counters->sync_pages, header->page_count);
@@ -204,36 +168,6 @@ static bool send_answer(struct ftd_standby *standby, enum frame_type type, uint6
 	frame_seal(&header);
 	/* The peer's death shows on the receiving side; here it only ends the answer. */
 	return send_all(standby->link.data_fd, &header, sizeof(header)) > 0;
-}
-
-static void apply_lines(char *page, const char *contents)
-{
-	uint64_t lines;
-
-	memcpy(&lines, contents, sizeof(lines));
-	contents += sizeof(lines);
-	for (; lines; lines &= lines - 1, contents += LINE_BYTES)
-		memcpy(page + (unsigned int)__builtin_ctzll(lines) * LINE_BYTES, contents, LINE_BYTES);
-}
-
-static void commit_part(struct ftd_standby *standby, const struct staging *staging)
-{
-	const char *contents = staging->pages;
-
-	for (uint32_t i = 0; i < staging->header.page_count; i++) {
-		if (ENTRY_ENCODING(staging->list[i]) == ENCODING_ZERO) {
-			apply_zero(standby, staging->list[i]);
-			continue;
-		}
-		test_and_touch(standby, staging->list[i]);
-		if (ENTRY_ENCODING(staging->list[i]) == ENCODING_DELTA)
-			apply_lines(image_page(standby, staging->list[i]), contents);
-		else
-			memcpy(image_page(standby, staging->list[i]), contents, FTD_PAGE_SIZE);
-		contents += entry_len(staging->list[i]);
-		if (i == staging->header.page_count / 2)
-			fault_point(FAULT_COMMIT_HALF);
-	}
 }
 
 /*
@@ -287,7 +221,8 @@ static bool commit(struct ftd_standby *standby, const struct frame_header *last)
 	if (last->epoch == 1)
 		standby_disk_want_sync(&standby->disk);
 	for (uint32_t i = 0; i < standby->parts; i++)
-		commit_part(standby, &standby->staged[i]);
+		image_apply(&standby->image, standby->staged[i].list, standby->staged[i].header.page_count,
+			    standby->staged[i].pages);
 	standby->parts = 0;
 	standby->state = standby->state_staged;
 	standby->state_staged = state;
@@ -409,9 +344,8 @@ static int allocate(struct ftd_standby *standby, ftd_error *error)
 	standby->staged = calloc(standby->link.parts_max, sizeof(*standby->staged));
 	standby->state_staged = reserve_pages(STATE_MAX_BYTES);
 	standby->state = reserve_pages(STATE_MAX_BYTES);
-	standby->touched_bytes = (standby->vm->pages + 63) / 64 * 8;
-	standby->touched = reserve_pages(standby->touched_bytes);
-	if (!standby->staged || !standby->state_staged || !standby->state || !standby->touched)
+	if (!standby->staged || !standby->state_staged || !standby->state ||
+	    image_open(&standby->image, standby->vm->memory, standby->vm->pages) < 0)
 		return ftd_fail(error, ENOMEM, "no memory for the standby's state");
 	for (uint32_t i = 0; i < standby->link.parts_max; i++) {
 		struct staging *staging = &standby->staged[i];
@@ -531,7 +465,7 @@ void ftd_standby_free(ftd_standby *standby)
 	standby_disk_free(&standby->disk);
 	release_pages(standby->state_staged, STATE_MAX_BYTES);
 	release_pages(standby->state, STATE_MAX_BYTES);
-	release_pages(standby->touched, standby->touched_bytes);
+	image_close(&standby->image);
 	close(standby->link.data_fd);
 	close(standby->link.heartbeat_fd);
 	free(standby);

@@ -45,7 +45,8 @@ class Program:
 
 _FRAME: Final = ("frame.c", "crc32c.c", "disk_log.c")
 _STANDBY: Final = (
-    *("standby.c", "standby_disk.c", "disk_file.c", "heartbeat.c", "events.c", "base.c", "threads.c"),
+    *("standby.c", "image.c", "standby_disk.c", "disk_file.c"),
+    *("heartbeat.c", "events.c", "base.c", "threads.c"),
     *_FRAME,
 )
 _ARENAS: Final = ("reserve_pages", "release_pages")

@@ -33,7 +33,7 @@ PLANTS = [
         "\tif (set->max > HOT_PAGES_MAX)",
     ),
     Plant(
-        *("lines go where they do not belong", "fuzz_standby", "standby.c"),
+        *("lines go where they do not belong", "fuzz_standby", "image.c"),
         "memcpy(page + (unsigned int)__builtin_ctzll(lines) * LINE_BYTES",
         "memcpy(page + 0 * __builtin_ctzll(lines)",
     ),
@@ -131,12 +131,13 @@ PLANTS = [
     Plant(
         *("a part is applied before the epoch is whole", "fuzz_standby", "standby.c"),
         "\tstandby->parts++;\n\treturn true;",
-        "\tcommit_part(standby, staging);\n\tstandby->parts++;\n\treturn true;",
+        "\timage_apply(&standby->image, staging->list, header->page_count, staging->pages);\n"
+        "\tstandby->parts++;\n\treturn true;",
     ),
     Plant(
         *("parts but the last are forgotten", "fuzz_standby", "standby.c"),
-        "for (uint32_t i = 0; i < standby->parts; i++)\n\t\tcommit_part",
-        "for (uint32_t i = standby->parts - 1; i < standby->parts; i++)\n\t\tcommit_part",
+        "for (uint32_t i = 0; i < standby->parts; i++)\n\t\timage_apply",
+        "for (uint32_t i = standby->parts - 1; i < standby->parts; i++)\n\t\timage_apply",
     ),
     Plant(
         *("the state is of the epoch before", "fuzz_standby", "standby.c"),

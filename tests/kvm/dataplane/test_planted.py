@@ -78,8 +78,8 @@ PLANTS = [
     ),
     Plant(
         *("the last part alone is committed", "standby.c"),
-        "for (uint32_t i = 0; i < standby->parts; i++)\n\t\tcommit_part",
-        "for (uint32_t i = standby->parts - 1; i < standby->parts; i++)\n\t\tcommit_part",
+        "for (uint32_t i = 0; i < standby->parts; i++)\n\t\timage_apply",
+        "for (uint32_t i = standby->parts - 1; i < standby->parts; i++)\n\t\timage_apply",
         "switch_over(pairs.Setup(epoch_pages_max=64, parts_max=16, rate_hz=50))",
         "pages differ",
     ),
