@@ -1,7 +1,8 @@
 """``python -m bench.lab [--row NAME]... [--kills N] [--quick] [--json FILE]``."""
 
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ EXIT_MISSING = 77
 @click.command()
 @click.option("--row", "names", multiple=True, type=click.Choice(list(ROWS)), help="Only this; repeatable.")
 @click.option("--kills", type=click.IntRange(1), help=f"Host power losses; else {KILLS}.")
+@click.option("--minutes", type=click.FloatRange(0), help="Begin no power loss after so long.")
 @click.option("--rate", "rate_hz", default=200, show_default=True, help="Checkpoints a second.")
 @click.option("--timeout", "timeout_ms", default=200, show_default=True, help="Heartbeat timeout, in ms.")
 @click.option("--vcpus", default=1, show_default=True, help="Of the guest.")
@@ -43,6 +45,7 @@ EXIT_MISSING = 77
 def main(
     names: tuple[str, ...],
     kills: int | None,
+    minutes: float | None,
     rate_hz: int,
     timeout_ms: int,
     vcpus: int,
@@ -57,7 +60,14 @@ def main(
     rows: list[Row] = []
     records: list[Record] = []
     try:
-        trio.run(partial(_measure, chosen, protection, kills, quick, rows, records, json_path))
+        make = partial(
+            Lab,
+            kills_wanted=kills,
+            quick=quick,
+            records=records,
+            minutes=math.inf if minutes is None else minutes,
+        )
+        trio.run(partial(_measure, chosen, protection, make, rows, records, json_path))
     except* MissingError as group:
         click.echo(f"bench: {_first(group)}", err=True)
         sys.exit(EXIT_MISSING)
@@ -70,24 +80,28 @@ def main(
 async def _measure(
     chosen: Sequence[str],
     protection: Protection,
-    kills: int,
-    quick: bool,
+    make: Callable[..., Lab],
     rows: list[Row],
     records: list[Record],
     json_path: Path,
 ) -> None:
-    """Fills both lists, and writes the JSON anew after each row: a long run may not come to its end."""
+    """Fills both lists, and writes the JSON anew after each row and each power loss: a long run may not come
+    to its end."""
     progress = Console(stderr=True)
+
+    def tell(text: str) -> None:
+        write_json(rows, records, json_path)
+        progress.print(text)
+
     async with running(protection, with_qemu="migration" in chosen) as scene:
-        lab = Lab(scene, kills, quick, records)
+        lab = make(scene, tell=tell)
         for name in chosen:
             began_s = trio.current_time()
             try:
                 rows += await ROWS[name](lab)
             except* NotMeasuredError as group:
                 rows.append(not_measured(name, str(_first(group))))
-            write_json(rows, records, json_path)
-            progress.print(f"{name}: {trio.current_time() - began_s:.0f} s")
+            tell(f"{name}: {trio.current_time() - began_s:.0f} s")
 
 
 def not_measured(name: str, why: str) -> Row:

@@ -1,6 +1,7 @@
 """Host power losses at random moments, with clients at work; after each, all that can be looked at is."""
 
 import random
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -52,11 +53,12 @@ class Kill:
         return asdict(self)
 
 
-async def kill_repeatedly(scene: Scene, count: int) -> list[Kill]:
+async def kill_repeatedly(scene: Scene, count: int) -> AsyncGenerator[Kill, None]:
     """To and fro between the hosts. Raises NotMeasuredError, LabError where it cannot go on."""
     moments = random.Random(SEED)
     book = WriteBook()
-    return [await _kill(scene, book, moments.uniform(*RUN_S)) for _ in range(count)]
+    for _ in range(count):
+        yield await _kill(scene, book, moments.uniform(*RUN_S))
 
 
 async def _kill(scene: Scene, book: WriteBook, after_s: float) -> Kill:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(3000)]
 async def test_a_guest_with_clients_outlives_its_host() -> None:
     """One TCP connection to the end, a database with what it acknowledged, a clean disk, clocks going on."""
     async with running(PROTECTION, with_qemu=False) as scene:
-        (kill,) = await kill_repeatedly(scene, 1)
+        [kill] = [kill async for kill in kill_repeatedly(scene, 1)]
     assert kill.chain["intact"], kill.chain
     assert kill.chain["answered"] >= 2 * SETTLED_ANSWERS, "it was answered before the kill, and after it"
     assert not kill.chain["lost_bytes"] + kill.chain["repeated_bytes"] + kill.chain["wrong_bytes"], kill.chain
