@@ -63,6 +63,11 @@ PROGRAMS: Final = {
     ),
     "share_model": Program(("share_model.c",), ("share.c", "base.c")),
     "output_model": Program(("output_model.c", "exact_arenas.c"), ("output.c",), (*_ARENAS, "clock_gettime")),
+    "block_model": Program(
+        ("block_model.c", "exact_arenas.c", "stub_machine.c"),
+        ("block.c", "virtio.c", "output.c", "events.c"),
+        _ARENAS,
+    ),
     "net_addresses_pipe": Program(("net_addresses_pipe.c",), ("net_addresses.c",)),
     "net_model": Program(
         ("net_model.c", "exact_arenas.c", "stub_machine.c"),

@@ -23,6 +23,34 @@ class Plant:
 
 
 PLANTS = [
+    Plant(
+        "a transfer past the end of the disk",
+        "block_model",
+        "block.c",
+        "sectors <= all - sector",
+        "sectors <= all",
+    ),
+    Plant(
+        "more ranges than there is room for",
+        "block_model",
+        "block.c",
+        "length > sizeof(asked)",
+        "length > 4096",
+    ),
+    Plant("an unknown flag of a range", "block_model", "block.c", "(asked[i].flags & ~UNMAP) ||", ""),
+    Plant(
+        *("the status is not the last byte", "block_model", "block.c"),
+        "request->chain.writable - 1, &request->status, 1)",
+        "0, &request->status, 1)",
+    ),
+    Plant(
+        "a transfer that is not of whole sectors",
+        "block_model",
+        "block.c",
+        "length % BLOCK_SECTOR_BYTES ||",
+        "",
+    ),
+    Plant("a broken device goes on", "block_model", "virtio.c", "!state->broken &&", ""),
     Plant("tables of a lane too short", "crc32c_model", "crc32c.c", "shift_two, 2 *", "shift_two, 1 *"),
     Plant("a decision is dropped", "events_overflow", "events.c", "EVENTS_MAX - (kind", "32 + 0 * (kind"),
     Plant("a hot page is not compared", "hotset_model", "hotset.c", "if (changed) {", "if (changed > 9) {"),

@@ -37,6 +37,7 @@ def tally(output: str) -> dict[int, int]:
 @pytest.mark.parametrize(
     "name",
     [
+        "block_model",
         "crc32c_model",
         "events_overflow",
         "hotset_model",
