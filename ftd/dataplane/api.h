@@ -194,7 +194,7 @@ uint64_t ftd_standby_epoch(ftd_standby *standby);	/* newest committed; 0: none *
 const void *ftd_standby_state(ftd_standby *standby, uint64_t *length);	/* after stop */
 int ftd_standby_answer(ftd_standby *standby, uint32_t type);	/* LEAVE_ACK or HANDOVER_DONE; best effort */
 void ftd_standby_close(ftd_standby *standby);	/* the peer sees its end closed */
-/* After close: returns when the primary can let no output go any more; takes the heartbeat timeout at most. */
+/* After stop: returns when the primary can let no output go any more; takes the heartbeat timeout at most. */
 void ftd_standby_outwait(ftd_standby *standby);
 void ftd_standby_free(ftd_standby *standby);	/* gives back staging memory: takes milliseconds */
 

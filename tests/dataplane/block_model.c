@@ -15,6 +15,7 @@
 #include "block.h"
 #include "check.h"
 #include "disk.h"
+#include "stub_guest.h"
 #include "stub_machine.h"
 
 #define MEMORY_BYTES (1u << 20)
@@ -38,23 +39,6 @@ static uint8_t contents[DISK_BYTES];	/* of the disk; the test is its driver and 
 static uint32_t notified;
 
 /* ---- what the device calls of the machine ---- */
-
-void *vm_guest(struct ftd_vm *machine, uint64_t gpa, uint64_t length)
-{
-	return gpa < machine->memory_bytes && length <= machine->memory_bytes - gpa ? machine->memory + gpa : NULL;
-}
-
-void *vm_guest_for_write(struct ftd_vm *machine, uint64_t gpa, uint64_t length)
-{
-	void *address = vm_guest(machine, gpa, length);
-	uint64_t pages = length ? ((gpa + length - 1) >> 12) - (gpa >> 12) + 1 : 0;
-
-	if (!address)
-		return NULL;
-	CHECK(pages <= vm_mark_room(machine), "%lu pages are to be marked with room for %u", pages, vm_mark_room(machine));
-	machine->marked_count += (uint32_t)pages;
-	return address;
-}
 
 void disk_notify(struct ftd_vm *machine)
 {

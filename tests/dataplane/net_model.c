@@ -14,6 +14,7 @@
 #include "check.h"
 #include "io.h"
 #include "net.h"
+#include "stub_guest.h"
 #include "stub_machine.h"
 
 #define MEMORY_BYTES (1u << 20)
@@ -36,24 +37,6 @@ static struct random dice;
 static uint32_t input_wakes;
 
 /* ---- what the device calls of the machine ---- */
-
-void *vm_guest(struct ftd_vm *machine, uint64_t gpa, uint64_t length)
-{
-	return gpa < machine->memory_bytes && length <= machine->memory_bytes - gpa ? machine->memory + gpa : NULL;
-}
-
-/* Each piece costs its pages, marked before or not: the device asks for room as if none were. */
-void *vm_guest_for_write(struct ftd_vm *machine, uint64_t gpa, uint64_t length)
-{
-	void *address = vm_guest(machine, gpa, length);
-	uint64_t pages = length ? ((gpa + length - 1) >> 12) - (gpa >> 12) + 1 : 0;
-
-	if (!address)
-		return NULL;
-	CHECK(pages <= vm_mark_room(machine), "%lu pages are to be marked with room for %u", pages, vm_mark_room(machine));
-	machine->marked_count += (uint32_t)pages;
-	return address;
-}
 
 void io_output_produced(struct ftd_vm *machine)
 {
