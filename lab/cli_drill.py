@@ -9,7 +9,7 @@ import trio
 from ftd.drill.catalogue import FAULTS
 from ftd.errors import ControlError
 from lab.cli_variant import build, variant_options
-from lab.errors import LabError
+from lab.errors import LabError, first_of
 from lab.kernel.modules import Modules
 from lab.pair import drilling
 from lab.pair.pair import prepared
@@ -38,12 +38,5 @@ async def _drill(modules: Modules, fault: str) -> drilling.Drilled:
             await pair.boot()
             return await drilling.drill(pair, fault, lambda data: click.echo(data, nl=False))
     except* (LabError, ControlError) as group:
-        error = _first(group)
-    raise error
-
-
-def _first(group: BaseExceptionGroup[Exception]) -> LabError:
-    first = group.exceptions[0]
-    if isinstance(first, BaseExceptionGroup):
-        return _first(first)
-    return first if isinstance(first, LabError) else LabError(str(first))
+        error = first_of(group)
+    raise error if isinstance(error, LabError) else LabError(str(error))

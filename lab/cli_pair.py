@@ -8,7 +8,7 @@ import click
 import trio
 
 from lab.cli_variant import build, variant_options
-from lab.errors import LabError
+from lab.errors import LabError, first_of
 from lab.pair import shell as terminal
 from lab.pair.configuration import Configuration, ledger
 from lab.pair.network import HOSTS
@@ -81,7 +81,7 @@ async def _serve(spec: PairSpec) -> bool:
             click.echo(f"lab: {made.folder.name} booted within {trio.current_time() - began_s:.0f} s")
             return await _prompt(made)
     except* LabError as group:
-        error = _first(group)
+        error = first_of(group)
     raise error
 
 
@@ -89,8 +89,3 @@ async def _prompt(made: Pair) -> bool:
     prompt = Prompt(made)
     await prompt.run()
     return prompt.failed
-
-
-def _first(group: BaseExceptionGroup[LabError]) -> LabError:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

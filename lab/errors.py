@@ -7,3 +7,9 @@ class LabError(Exception):
 
 class MissingError(LabError):
     """Something that the machine lacks and that could not be had: a package, or a right. Tests skip on it."""
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first exception that is no group itself."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first

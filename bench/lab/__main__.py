@@ -16,7 +16,7 @@ from bench.lab.scene import running
 from bench.lab.vm import Protection
 from bench.model import NotMeasuredError, Record, Row
 from bench.report import all_met, print_table, write_json
-from lab.errors import LabError, MissingError
+from lab.errors import LabError, MissingError, first_of
 
 JSON_PATH = Path("bench-results") / "lab.json"
 TABLE_WIDTH = 160
@@ -69,10 +69,10 @@ def main(
         )
         trio.run(partial(_measure, chosen, protection, make, rows, records, json_path))
     except* MissingError as group:
-        click.echo(f"bench: {_first(group)}", err=True)
+        click.echo(f"bench: {first_of(group)}", err=True)
         sys.exit(EXIT_MISSING)
     except* LabError as group:
-        raise click.ClickException(str(_first(group))) from group
+        raise click.ClickException(str(first_of(group))) from group
     print_table(rows, Console(width=TABLE_WIDTH), sides=("ftd", "other"))
     sys.exit(0 if all_met(rows) else 1)
 
@@ -100,18 +100,13 @@ async def _measure(
             try:
                 rows += await ROWS[name](lab)
             except* NotMeasuredError as group:
-                rows.append(not_measured(name, str(_first(group))))
+                rows.append(not_measured(name, str(first_of(group))))
             tell(f"{name}: {trio.current_time() - began_s:.0f} s")
 
 
 def not_measured(name: str, why: str) -> Row:
     """A row that meets no target, whatever that is."""
     return Row(name, None, None, None, "", "to be measured", False, f"{name}: {why}")
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 if __name__ == "__main__":
