@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hotset.h"
 
-#include <emmintrin.h>
-
 #include "frame.h"
 
 struct hot_page {
@@ -39,6 +37,14 @@ void hotset_close(struct hotset *set)
 	memset(set, 0, sizeof(*set));
 }
 
+static uint64_t word_at(const char *bytes)
+{
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return word;
+}
+
 static char *copy_of(struct hotset *set, const struct hot_page *hot)
 {
 	return set->copies + (size_t)(hot->slot - 1) * FTD_PAGE_SIZE;
@@ -46,12 +52,11 @@ static char *copy_of(struct hotset *set, const struct hot_page *hot)
 
 static bool line_differs(const char *one, const char *other)
 {
-	__m128i equal = _mm_set1_epi8(-1);
+	uint64_t difference = 0;
 
-	for (uint32_t at = 0; at < LINE_BYTES; at += sizeof(equal))
-		equal = _mm_and_si128(equal, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i_u *)(const void *)(one + at)),
-							    _mm_loadu_si128((const __m128i_u *)(const void *)(other + at))));
-	return _mm_movemask_epi8(equal) != 0xffff;
+	for (uint32_t at = 0; at < LINE_BYTES; at += sizeof(difference))
+		difference |= word_at(one + at) ^ word_at(other + at);
+	return difference;
 }
 
 /* Which lines the copy lacked. It has them after this. */
