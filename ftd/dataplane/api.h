@@ -39,7 +39,11 @@ typedef struct ftd_counters {
 	uint64_t doubts;			/* times that gated output waited for a fresh echo */
 	uint64_t echo_ns;			/* the last echo's way there and back */
 	uint64_t heartbeats_sent, heartbeats_received;
-	uint64_t harvest_ns, copy_ns, rearm_ns, capture_ns;	/* sums over all epochs */
+	/*
+	 * Sums over all epochs, in the order of a stop: from the first vCPU's exit until the last one's registers
+	 * were read; which pages; which of them are sent; copying; re-arming; state of the machine.
+	 */
+	uint64_t gather_ns, harvest_ns, judge_ns, copy_ns, rearm_ns, capture_ns;
 	uint64_t refused[32];			/* by refusal code, docs/PROTOCOL.md */
 	uint64_t pause_hist[2048], ack_hist[2048], harvest_hist[2048];
 } ftd_counters;

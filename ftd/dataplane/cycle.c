@@ -127,6 +127,7 @@ static bool still_wanted(struct ftd_primary *primary)
 void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns)
 {
 	struct ftd_vm *vm = primary->vm;
+	uint64_t gathered_ns;
 	int error;
 
 	if (atomic_load(&primary->lost)) {
@@ -135,6 +136,7 @@ void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns)
 	}
 	if (!still_wanted(primary))
 		return;
+	gathered_ns = now_ns() - left_guest_ns;
 	primary->stalled_ns = 0;
 	if (!step_wait_for_room(primary, step_has_room, false)) {
 		if (atomic_load(&primary->lost))
@@ -150,6 +152,7 @@ void cycle_stop(struct ftd_primary *primary, uint64_t left_guest_ns)
 	}
 	fault_point(FAULT_SEAL_BEFORE_QUEUE);
 	step_queue(primary);
+	count(&vm->counters->gather_ns, gathered_ns);
 	if (atomic_load(&primary->drain_epoch)) {
 		atomic_store(&vm->next_tick_ns, 0);
 		vm->park_wanted = true;

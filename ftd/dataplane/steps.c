@@ -112,6 +112,7 @@ static void judge_pages(struct ftd_primary *primary, uint32_t reported)
 {
 	struct ftd_vm *vm = primary->vm;
 	uint32_t epoch = (uint32_t)(atomic_load_explicit(&primary->sealed, memory_order_relaxed) + 1);
+	uint64_t began = now_ns();
 
 	primary->ship.count = primary->rearm.count = 0;
 	for (uint32_t i = 0; i < primary->harvested.count; i++) {
@@ -130,6 +131,7 @@ static void judge_pages(struct ftd_primary *primary, uint32_t reported)
 		if (verdict.rearm)
 			page_list_add(&primary->rearm, page);
 	}
+	count(&vm->counters->judge_ns, now_ns() - began);
 }
 
 int step_harvest(struct ftd_primary *primary)

@@ -29,9 +29,13 @@ def build(release: str | None = None) -> Guest:
     return Guest(kernel=kernel.vmlinuz, initrd=initrd.build(kernel), disk=disk.build())
 
 
-def command_line(address: str | None = None, gateway: str | None = None) -> str:
+def command_line(
+    address: str | None = None, gateway: str | None = None, *, clockwatch_us: int | None = None
+) -> str:
     """The kernel's command line. `address` is eth0's with its bits, such as `10.0.2.15/24`."""
     words = [COMMAND_LINE]
+    # A word without a dot that the kernel does not know becomes init's environment, and so that of all it starts.
+    words += [f"CLOCKWATCH_US={clockwatch_us}"] if clockwatch_us else []
     words += [f"lab.address={address}"] if address else []
     words += [f"lab.gateway={gateway}"] if gateway else []
     return " ".join(words)

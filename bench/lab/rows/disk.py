@@ -3,6 +3,7 @@
 from statistics import median
 from typing import Final
 
+from bench.lab import checkpoints
 from bench.lab.lab import Lab
 from bench.model import Row, Target, row
 from lab.guest.services import SHELL_PORT
@@ -19,7 +20,8 @@ async def measure(lab: Lab) -> list[Row]:
     await lab.scene.unprotected()
     bare = await _rates(lab, "unprotected")
     active = await lab.scene.protected()
-    protected = await _rates(lab, "ftd")
+    async with checkpoints.recorded(lab, active, "disk writes"):
+        protected = await _rates(lab, "ftd")
     await lab.scene.still_protected(active)
     name = f"disk writes of {BLOCK_KIB} KiB at {lab.scene.protection.rate_hz}, to unprotected"
     target = Target(RATIO_MIN, of_reference=True)

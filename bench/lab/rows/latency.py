@@ -4,6 +4,7 @@ from typing import Final
 
 import trio
 
+from bench.lab import checkpoints
 from bench.lab.lab import Lab
 from bench.model import NotMeasuredError, Row, Target, percentile, row
 from lab.outside.chain_client import ChainClient
@@ -20,7 +21,8 @@ async def measure(lab: Lab) -> list[Row]:
     await lab.scene.unprotected()
     bare_ms = await _round_trips_ms(lab, "unprotected")
     active = await lab.scene.protected()
-    protected_ms = await _round_trips_ms(lab, "ftd")
+    async with checkpoints.recorded(lab, active, "round trips"):
+        protected_ms = await _round_trips_ms(lab, "ftd")
     await lab.scene.still_protected(active)
     rate_hz = lab.scene.protection.rate_hz
     rows = [

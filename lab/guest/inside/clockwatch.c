@@ -1,8 +1,8 @@
 /*
- * clockwatch [PAUSE_US]: reads the clocks on each processor in turn, and tells the kernel's log of each step back.
+ * clockwatch: reads the clocks on each processor in turn, and tells the kernel's log of each step back.
  *
  * A clock that goes on from a moment before the last reading is seen; one that fell back by less than went by since is
- * not. So the pause (default 2000 µs) is the smallest step that is seen for sure.
+ * not. So the pause is the smallest step that is seen for sure: 2000 µs, or CLOCKWATCH_US of the environment.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -55,9 +55,10 @@ static void look(int log_fd, long processor)
 	}
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-	useconds_t pause_us = argc > 1 ? (useconds_t)strtoul(argv[1], NULL, 10) : PAUSE_US;
+	const char *asked = getenv("CLOCKWATCH_US");
+	useconds_t pause_us = asked ? (useconds_t)strtoul(asked, NULL, 10) : PAUSE_US;
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	int log_fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 
