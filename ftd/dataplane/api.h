@@ -27,6 +27,7 @@ typedef struct ftd_counters {
 	uint64_t sync_throttle_ns;		/* guest held back so that the first sync converges */
 	uint64_t stalls, stall_ns;		/* no free arena, or too many epochs unacknowledged */
 	uint64_t parts;				/* dirty lists that needed more than one arena */
+	uint64_t period_ns;			/* between checkpoints now: longer than asked for where vCPUs starve */
 	uint64_t threshold_exits;		/* epochs sealed early because a ring or list was full */
 	uint64_t vcpu_kicks;			/* vCPUs that had to be stopped by another */
 	uint64_t hot_pages, hot_shipped, hot_unchanged, hot_cooled;

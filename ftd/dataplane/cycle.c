@@ -92,16 +92,19 @@ static uint64_t run_at_least_ns(const struct ftd_primary *primary, uint64_t held
 static void set_next_tick(struct ftd_primary *primary, uint64_t left_guest_ns)
 {
 	struct ftd_vm *vm = primary->vm;
-	uint64_t now = now_ns();
+	uint64_t now = now_ns(), period_ns;
 
 	if (!primary->cycle.period_ns) {
 		atomic_store(&vm->next_tick_ns, 0);
 		return;
 	}
 	/* A checkpoint before its time (a full list, or a full log of the disk) does not put the next one off. */
-	primary->due_ns = min_u64(primary->due_ns, now) + primary->cycle.period_ns;
+	period_ns = pace_stretched(atomic_load_explicit(&primary->pace.stretch, memory_order_relaxed),
+				   primary->cycle.period_ns);
+	count_set(&vm->counters->period_ns, period_ns);
+	primary->due_ns = min_u64(primary->due_ns, now) + period_ns;
 	if (primary->due_ns + TICK_CATCH_UP_NS < now)
-		primary->due_ns = now + primary->cycle.period_ns;
+		primary->due_ns = now + period_ns;
 	atomic_store_explicit(&vm->next_tick_ns,
 			      max_u64(primary->due_ns, now + run_at_least_ns(primary, now - left_guest_ns)),
 			      memory_order_relaxed);

@@ -67,6 +67,8 @@ static void heartbeat_tick(void *context)
 	struct ftd_primary *primary = context;
 
 	placement_follow(&primary->placement, primary->vm);
+	if (atomic_load(&primary->first_sealed))
+		pace_follow(&primary->pace, primary->vm);
 }
 
 /* ---- acknowledgements, on the io thread ---- */
@@ -368,6 +370,7 @@ ftd_primary *ftd_primary_start(ftd_vm *vm, const ftd_link_config *link, const ft
 	primary->link = *link;
 	primary->cycle = *cycle;
 	primary->limits = limits_for(primary);
+	pace_init(&primary->pace);
 	pthread_mutex_init(&primary->sync_lock, NULL);
 	pthread_mutex_init(&primary->fate, NULL);
 	memcpy(primary->rules.vm_id, link->vm_id, sizeof(primary->rules.vm_id));
@@ -489,6 +492,7 @@ void ftd_primary_end(ftd_primary *primary, int release_output, int resume_guest)
 	atomic_store(&primary->placement.tids[1], 0);	/* ended threads: their ids may be others' by now */
 	atomic_store(&primary->placement.tids[2], 0);
 	placement_end(&primary->placement);
+	pace_end(&primary->pace);
 	io_set_link(vm, NULL);
 	atomic_store(&primary->lost, true);	/* a leader that waits for room waits no more */
 	primary_room_made(primary);

@@ -22,6 +22,7 @@
 #include "frame.h"
 #include "heartbeat.h"
 #include "hotset.h"
+#include "pace.h"
 #include "placement.h"
 #include "tracker.h"
 #include "vm.h"
@@ -96,6 +97,7 @@ struct ftd_primary {
 	bool sender_started;
 	struct heartbeat heartbeat;
 	struct placement placement;
+	struct pace pace;
 };
 
 /* Any thread, any number of times; the first reason counts. */

@@ -61,6 +61,7 @@ PROGRAMS: Final = {
         ("tracker_mt.c", "share.c", "base.c"),
         (*_ARENAS, "ioctl"),
     ),
+    "pace_model": Program(("pace_model.c",), ("pace.c",)),
     "share_model": Program(("share_model.c",), ("share.c", "base.c")),
     "output_model": Program(("output_model.c", "exact_arenas.c"), ("output.c",), (*_ARENAS, "clock_gettime")),
     "block_model": Program(

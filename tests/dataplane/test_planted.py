@@ -53,6 +53,8 @@ PLANTS = [
     Plant("a broken device goes on", "block_model", "virtio.c", "!state->broken &&", ""),
     Plant("carried too short a way", "crc32c_model", "crc32c.c", "power_of_x(bits - 32)", "power_of_x(bits - 31)"),
     Plant("halves of a register are swapped", "crc32c_model", "crc32c.c", "carry, 0x11)));", "carry, 0x01)));"),
+    Plant("starving is never over", "pace_model", "pace.c", "PACE_ONE - 1) / PACE_ONE, PACE_ONE)", "0) / 64, PACE_ONE)"),
+    Plant("stretched without end", "pace_model", "pace.c", "min_u64(stretch + stretch / 2, PACE_STRETCH_MAX)", "(stretch * 2)"),
     Plant("a decision is dropped", "events_overflow", "events.c", "EVENTS_MAX - (kind", "32 + 0 * (kind"),
     Plant("a hot page is not compared", "hotset_model", "hotset.c", "if (changed) {", "if (changed > 9) {"),
     Plant("half a line is compared", "hotset_model", "hotset.c", "at < LINE_BYTES;", "at < LINE_BYTES / 2;"),
