@@ -17,7 +17,7 @@ TOTALS: Final = ("stalls", "threshold_exits", "parts", "doubts", "disk_waits", "
 
 @asynccontextmanager
 async def recorded(lab: Lab, active: Member, what: str) -> AsyncIterator[None]:
-    """Records the difference of two samples of the worker. The samples are taken outside of what is measured."""
+    """Records the difference of two samples of the worker, which are taken outside of what is measured."""
     before = await active.status(vm.NAME)
     yield
     after = await active.status(vm.NAME)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import trio
@@ -11,6 +11,7 @@ import trio
 from bench.lab import vm
 from bench.lab.scene import Scene
 from bench.model import NotMeasuredError
+from ftd.protocol.control import LOSS_SEEN, WorkerStatus
 from lab.host.kernel_log import trouble_in
 from lab.outside import file_system
 from lab.outside.chain_client import ChainClient
@@ -47,6 +48,8 @@ class Kill:
     file_system_clean: bool
     complaints: list[str]
     """Lines of the guest's kernel log: trouble, and clocks that stepped back."""
+    takeover_ms: dict[str, float] = field(default_factory=dict)
+    """What the survivor did, and how long after it had noticed the loss."""
 
     def described(self) -> dict[str, Any]:
         """For the JSON."""
@@ -79,6 +82,7 @@ async def _look(
     scene: Scene, standby: Member, book: WriteBook, chain: ChainClient, writer: RedisWriter
 ) -> Kill:
     await scene.taken_over(standby)
+    takeover_ms = _takeover_ms(await standby.status(vm.NAME))
     await _verify(scene, book)
     seen = book.report()
     complaints = _complaints(await scene.in_guest("dmesg"))
@@ -97,6 +101,7 @@ async def _look(
         reconnections=writer.reconnections,
         file_system_clean=verdict.clean,
         complaints=complaints,
+        takeover_ms=takeover_ms,
     )
 
 
@@ -129,6 +134,18 @@ async def _verify(scene: Scene, book: WriteBook) -> None:
     book.begin_verification()
     with suppress(OSError, trio.BrokenResourceError, ProtocolError), trio.move_on_after(ANSWERS_DEADLINE_S):
         await verify(scene.database, book)
+
+
+def _takeover_ms(status: WorkerStatus | None) -> dict[str, float]:
+    history = status.history if status is not None else ()
+    seen_ns = next((change.boottime_ns for change in history if change.on == LOSS_SEEN), None)
+    if seen_ns is None:
+        return {}
+    return {
+        change.on: round((change.boottime_ns - seen_ns) / 1e6, 1)
+        for change in history
+        if change.boottime_ns >= seen_ns
+    }
 
 
 def _complaints(log: str) -> list[str]:

@@ -92,6 +92,16 @@ def _progress(status: WorkerStatus) -> str | None:
     return f"{status.state} {share:.0%} (round {status.sync.round})"
 
 
+def _pace(counters: Mapping[str, int]) -> str | None:
+    now_ns, asked_ns = counters.get("period_ns", 0), counters.get("period_asked_ns", 0)
+    if now_ns <= asked_ns:
+        return None
+    return (
+        f"a checkpoint every {now_ns / 1e6:.1f} ms instead of {asked_ns / 1e6:.1f}, because its vCPUs wait "
+        "for processors: give the host more of them, or lower checkpoint_rate_hz"
+    )
+
+
 def maintenance_view(report: MaintenanceReport) -> RenderableType:
     """Answer to `ftctl maintenance`: what became of each VM, what is left in yellow."""
     lines = [Text(f"{vm.vm}: {vm.how}", style="" if vm.gone else "yellow") for vm in report.vms]
@@ -104,6 +114,8 @@ def _remarks(report: StatusReport) -> Iterable[Text]:
     for status in report.workers:
         if status.reason:
             yield Text(f"{status.vm}: {status.reason}", style="yellow")
+        if status.state == "protected" and (pace := _pace(status.counters)):
+            yield Text(f"{status.vm}: {pace}", style="yellow")
     for wanted in report.protection:
         if wanted.waits_for:
             yield Text(f"{wanted.vm}: to be protected, waits for {wanted.waits_for}", style="yellow")

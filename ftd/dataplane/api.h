@@ -27,7 +27,7 @@ typedef struct ftd_counters {
 	uint64_t sync_throttle_ns;		/* guest held back so that the first sync converges */
 	uint64_t stalls, stall_ns;		/* no free arena, or too many epochs unacknowledged */
 	uint64_t parts;				/* dirty lists that needed more than one arena */
-	uint64_t period_ns;			/* between checkpoints now: longer than asked for where vCPUs starve */
+	uint64_t period_ns, period_asked_ns;	/* between checkpoints: now, longer where vCPUs starve; as configured */
 	uint64_t threshold_exits;		/* epochs sealed early because a ring or list was full */
 	uint64_t vcpu_kicks;			/* vCPUs that had to be stopped by another */
 	uint64_t hot_pages, hot_shipped, hot_unchanged, hot_cooled;
@@ -99,6 +99,18 @@ ftd_vm *ftd_vm_create(const ftd_vm_config *config, ftd_error *error);
 void ftd_vm_destroy(ftd_vm *vm);	/* kills it first if it runs */
 void *ftd_vm_memory(ftd_vm *vm);
 int ftd_vm_memory_fd(ftd_vm *vm);
+/* What of the host a checkpoint of this machine depends on; the guest's own TSC frequency. Before ftd_vm_run. */
+typedef struct ftd_cpuid_entry {
+	uint32_t leaf, subleaf, eax, ebx, ecx, edx;
+} ftd_cpuid_entry;
+typedef struct ftd_processor {
+	uint32_t xsave_bytes, tsc_khz, scales_tsc;
+	uint32_t msr_count, msrs[128];
+	uint32_t cpuid_count;
+	ftd_cpuid_entry cpuid[256];	/* as vCPU 0 sees it */
+} ftd_processor;
+int ftd_vm_processor(ftd_vm *vm, ftd_processor *processor, ftd_error *error);
+uint32_t ftd_vm_tsc_khz(ftd_vm *vm);	/* the guest's, which may have begun on another host; 0: unknown */
 int ftd_vm_reserve(ftd_vm *vm, ftd_error *error);	/* allocates all memory now; about a second for 1 to 4 GiB */
 /* Long mode at CPL 3, flat; docs/MICROVM.md. Before ftd_vm_run only. */
 int ftd_vm_boot_vcpu(ftd_vm *vm, uint32_t index, uint64_t rip, uint64_t rsp, uint64_t rdi, uint64_t rsi,

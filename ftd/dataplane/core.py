@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from ftd._dataplane import ffi, lib
 from ftd.dataplane.errors import DataplaneError
 from ftd.dataplane.events import Event, EventKind
+from ftd.protocol.processor import CpuidEntry, Processor, features_of, vendor_of
 
 VM_ID_BYTES: Final = 16
 VIRTIO_BASE: Final = 0xD0000000
@@ -159,6 +162,7 @@ class Machine:
             config.mac, config.mtu = net.mac, net.mtu
         self._vm = _check(lib.ftd_vm_create(config, self._error), self._error)
         self._counters = lib.ftd_vm_counters(self._vm)
+        self._processor = self._describe()
         self.memory_bytes = memory_bytes
         self.vcpus = vcpus
         self.tracker = tracker
@@ -173,6 +177,31 @@ class Machine:
     def memory_fd(self) -> int:
         """The memfd behind the guest's RAM; the machine's own."""
         return int(lib.ftd_vm_memory_fd(self._handle()))
+
+    @property
+    def processor(self) -> Processor:
+        """What of this host the guest depends on."""
+        return replace(self._processor, tsc_khz=lib.ftd_vm_tsc_khz(self._handle()))
+
+    def _describe(self) -> Processor:
+        raw = ffi.new("ftd_processor *")
+        try:
+            _check(lib.ftd_vm_processor(self._vm, raw, self._error), self._error)
+        except DataplaneError:
+            self.close()
+            raise
+        cpuid = [
+            CpuidEntry(*(int(getattr(entry, name)) for name in CpuidEntry._fields))
+            for entry in raw.cpuid[0 : raw.cpuid_count]
+        ]
+        return Processor(
+            vendor=vendor_of(cpuid),
+            features=features_of(cpuid),
+            xsave_bytes=raw.xsave_bytes,
+            msrs=list(raw.msrs[0 : raw.msr_count]),
+            tsc_khz=raw.tsc_khz,
+            scales_tsc=bool(raw.scales_tsc),
+        )
 
     def reserve(self) -> None:
         """Allocates and maps all memory now; takes about a second for each 1 to 4 GiB."""

@@ -170,6 +170,29 @@ static int adapt(struct kvm_cpuid2 *cpuid, const struct vcpu *vcpu)
 	return set_topology(cpuid, count, vcpu->index);
 }
 
+int cpuid_get(const struct vcpu *vcpu, ftd_processor *processor, ftd_error *error)
+{
+	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2));
+	int result = 0;
+
+	_Static_assert(ENTRIES_MAX == ARRAY_SIZE(processor->cpuid), "room for all that was set");
+	if (!cpuid)
+		return ftd_fail(error, ENOMEM, "no memory for CPUID entries");
+	cpuid->nent = ENTRIES_MAX;
+	if (ioctl(vcpu->fd, KVM_GET_CPUID2, cpuid) < 0)
+		result = ftd_fail(error, errno, "reading CPUID of vCPU %u: %s", vcpu->index, strerror(errno));
+	else
+		processor->cpuid_count = cpuid->nent;
+	for (uint32_t i = 0; !result && i < cpuid->nent; i++) {
+		const struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+
+		processor->cpuid[i] = (ftd_cpuid_entry){ entry->function, entry->index, entry->eax, entry->ebx,
+							 entry->ecx, entry->edx };
+	}
+	free(cpuid);
+	return result;
+}
+
 int cpuid_set(struct vcpu *vcpu, ftd_error *error)
 {
 	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2));

@@ -8,5 +8,7 @@
 struct vcpu;
 
 int cpuid_set(struct vcpu *vcpu, ftd_error *error);
+/* Fills in the CPUID part: what was set. Before the vCPU runs; from then on a few bits follow its control registers. */
+int cpuid_get(const struct vcpu *vcpu, ftd_processor *processor, ftd_error *error);
 
 #endif

@@ -102,6 +102,7 @@ static void set_next_tick(struct ftd_primary *primary, uint64_t left_guest_ns)
 	period_ns = pace_stretched(atomic_load_explicit(&primary->pace.stretch, memory_order_relaxed),
 				   primary->cycle.period_ns);
 	count_set(&vm->counters->period_ns, period_ns);
+	count_set(&vm->counters->period_asked_ns, primary->cycle.period_ns);
 	primary->due_ns = min_u64(primary->due_ns, now) + period_ns;
 	if (primary->due_ns + TICK_CATCH_UP_NS < now)
 		primary->due_ns = now + period_ns;

@@ -130,7 +130,7 @@ static void lay_out(struct ftd_vm *vm)
 int state_prepare(struct ftd_vm *vm, ftd_error *error)
 {
 	struct state *state = calloc(1, sizeof(*state));
-	int xsave_len = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+	int xsave_len = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2), tsc_khz;
 
 	vm->state = state;
 	if (!state)
@@ -150,7 +150,8 @@ int state_prepare(struct ftd_vm *vm, ftd_error *error)
 						 .memory_bytes = vm->memory_bytes, .vcpus = vm->vcpu_count };
 	for (uint32_t i = 0; i < 3; i++)
 		state->machine.chips[i].chip_id = i;
-	state->machine.tsc_khz = (uint32_t)ioctl(vm->vcpus[0].fd, KVM_GET_TSC_KHZ, 0);
+	tsc_khz = ioctl(vm->vcpus[0].fd, KVM_GET_TSC_KHZ, 0);
+	state->machine.tsc_khz = tsc_khz > 0 ? (uint32_t)tsc_khz : 0;
 	return 0;
 }
 
@@ -160,6 +161,23 @@ void state_release(struct ftd_vm *vm)
 		return;
 	release_pages(vm->state->vcpus, (size_t)vm->vcpu_count * vm->state->vcpu_len);
 	free(vm->state);
+}
+
+void state_describe(const struct ftd_vm *vm, ftd_processor *processor)
+{
+	const struct state *state = vm->state;
+
+	_Static_assert(MSRS_MAX == ARRAY_SIZE(processor->msrs), "room for all that were chosen");
+	processor->xsave_bytes = state->xsave_len;
+	processor->msr_count = state->msr_count;
+	memcpy(processor->msrs, state->msr_indices, state->msr_count * sizeof(state->msr_indices[0]));
+	processor->tsc_khz = state->machine.tsc_khz;
+	processor->scales_tsc = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) > 0;
+}
+
+uint32_t ftd_vm_tsc_khz(ftd_vm *vm)
+{
+	return vm->state->machine.tsc_khz;
 }
 
 uint32_t state_length(const struct ftd_vm *vm)

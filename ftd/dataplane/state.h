@@ -49,6 +49,8 @@ _Static_assert(sizeof(struct machine_state) % 8 == 0, "no tail padding");
 
 int state_prepare(struct ftd_vm *vm, ftd_error *error);
 void state_release(struct ftd_vm *vm);
+/* Fills in all but the CPUID part. */
+void state_describe(const struct ftd_vm *vm, ftd_processor *processor);
 uint32_t state_length(const struct ftd_vm *vm);
 
 /* On the vCPU's own thread: a vCPU ioctl from another thread would have to wait for its lock. 0 or -errno. */

@@ -105,6 +105,12 @@ int ftd_vm_reserve(ftd_vm *vm, ftd_error *error)
 	return 0;
 }
 
+int ftd_vm_processor(ftd_vm *vm, ftd_processor *processor, ftd_error *error)
+{
+	state_describe(vm, processor);
+	return cpuid_get(&vm->vcpus[0], processor, error);
+}
+
 static int make_irqchip(struct ftd_vm *vm, ftd_error *error)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };

@@ -17,7 +17,7 @@ from ftd.protocol.crc32c import crc32c
 from ftd.protocol.refusal import Refusal
 
 MAGIC: Final = b"FTD1"
-VERSION: Final = 4
+VERSION: Final = 5
 HEADER_BYTES: Final = 80
 PAGE_BYTES: Final = 4096
 LIST_ENTRY_BYTES: Final = 8

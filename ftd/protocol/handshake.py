@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from ftd.protocol.frames import PAGE_BYTES, Limits
+from ftd.protocol.processor import Processor, why_unfit
 from ftd.protocol.refusal import FrameRefused, Refusal
 
 TOKEN_BYTES: Final = 16
@@ -41,6 +42,8 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_timeout_ms: Annotated[int, Meta(ge=1, le=HEARTBEAT_MS_MAX)]
     disk_bytes: Annotated[int, Meta(ge=0, le=DISK_BYTES_MAX)]
     epoch_disk_bytes: Annotated[int, Meta(ge=0, le=EPOCH_DISK_BYTES_MAX)]
+    processor: Processor
+    """The primary's."""
 
     def __post_init__(self) -> None:
         if self.heartbeat_timeout_ms <= self.heartbeat_interval_ms:
@@ -69,9 +72,11 @@ def encode_hello(hello: Hello) -> bytes:
     return msgspec.msgpack.encode(hello)
 
 
-def decode_hello(body: bytes, *, token: bytes, channels_taken: frozenset[str]) -> Hello:
-    """HELLO's body, checked against the pair that it wants to join. Raises FrameRefused (HELLO, TOKEN,
-    DUPLICATE)."""
+def decode_hello(body: bytes, *, token: bytes, channels_taken: frozenset[str], here: Processor) -> Hello:
+    """HELLO's body, checked against the pair that it wants to join and the processor of this host.
+
+    Raises FrameRefused (HELLO, TOKEN, DUPLICATE, PROCESSOR).
+    """
     try:
         hello = msgspec.msgpack.decode(body, type=Hello)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -80,6 +85,8 @@ def decode_hello(body: bytes, *, token: bytes, channels_taken: frozenset[str]) -
         raise FrameRefused(Refusal.TOKEN, "the token is not the one agreed over the control connection")
     if hello.channel in channels_taken:
         raise FrameRefused(Refusal.DUPLICATE, f"the {hello.channel} connection of this pair already exists")
+    if why := why_unfit(hello.processor, here):
+        raise FrameRefused(Refusal.PROCESSOR, why)
     return hello
 
 

@@ -34,6 +34,7 @@ class Refusal(enum.IntEnum):
     STATE = 19
     DISK = 20
     PAIR = 21
+    PROCESSOR = 22
 
     @property
     def label(self) -> str:

@@ -80,8 +80,8 @@ async def _active(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> int
 
 
 async def _standby(spec: WorkerSpec, ready: Readiness, tap_fd: int | None) -> int:
-    listener = PairListener(spec)
     machine = _machine(spec)
+    listener = PairListener(spec, machine.processor)
     if spec.tracker not in ("auto", machine.tracker):
         logger.warning(
             "this host lacks the primary's tracker", wanted=spec.tracker, after_a_failover=machine.tracker

@@ -29,6 +29,7 @@ from ftd.protocol.frames import (
     pair_number,
 )
 from ftd.protocol.handshake import Hello, decode_hello, decode_refuse, encode_hello, encode_refuse
+from ftd.protocol.processor import Processor
 from ftd.protocol.refusal import FrameRefused, Refusal
 from ftd.protocol.stages import ALLOWED, Stage
 
@@ -103,7 +104,7 @@ def _limits(spec: WorkerSpec) -> Limits:
     )
 
 
-def _hello(spec: WorkerSpec, channel: Channel, token: bytes) -> Hello:
+def _hello(spec: WorkerSpec, channel: Channel, token: bytes, processor: Processor) -> Hello:
     return Hello(
         channel=channel,
         token=token,
@@ -115,6 +116,7 @@ def _hello(spec: WorkerSpec, channel: Channel, token: bytes) -> Hello:
         heartbeat_timeout_ms=spec.heartbeat_timeout_ms,
         disk_bytes=spec.disk.size_bytes if spec.disk else 0,
         epoch_disk_bytes=spec.epoch_disk_bytes,
+        processor=processor,
     )
 
 
@@ -160,12 +162,18 @@ def _detached(sock: trio.socket.SocketType) -> socket.socket:
 # ---- primary ----
 
 
-async def connect(spec: WorkerSpec, generation: int, address: str, port: int, token: bytes) -> Pair:
-    """Both connections to a standby that waits at address and port. Raises PairError."""
+async def connect(
+    spec: WorkerSpec, generation: int, where: tuple[str, int], token: bytes, processor: Processor
+) -> Pair:
+    """Both connections to a standby that waits at an address and port, for a guest on this processor.
+
+    Raises PairError.
+    """
     made: list[socket.socket] = []
     try:
         for channel in CHANNELS:
-            made.append(await _connect_one(spec, generation, (address, port), channel, token))
+            hello = _hello(spec, channel, token, processor)
+            made.append(await _connect_one(spec, generation, where, hello))
     except PairError:
         for sock in made:
             sock.close()
@@ -174,7 +182,7 @@ async def connect(spec: WorkerSpec, generation: int, address: str, port: int, to
 
 
 async def _connect_one(
-    spec: WorkerSpec, generation: int, where: tuple[str, int], channel: Channel, token: bytes
+    spec: WorkerSpec, generation: int, where: tuple[str, int], hello: Hello
 ) -> socket.socket:
     here = f"the standby at {where[0]} port {where[1]}"
     try:
@@ -185,7 +193,7 @@ async def _connect_one(
     sock = stream.socket
     try:
         with trio.fail_after(HANDSHAKE_DEADLINE_S):
-            body = encode_hello(_hello(spec, channel, token))
+            body = encode_hello(hello)
             await _send_all(
                 sock, build_frame(FrameType.HELLO, vm_id=spec.vm_id, generation=generation, state=body)
             )
@@ -208,10 +216,11 @@ async def _connect_one(
 class PairListener:
     """Waits for the primary of one standby. Whoever else connects is refused and counted in ``refused``."""
 
-    def __init__(self, spec: WorkerSpec) -> None:
+    def __init__(self, spec: WorkerSpec, processor: Processor) -> None:
         assert spec.data_listen is not None
         assert spec.token is not None
         self._spec = spec
+        self._processor = processor
         self._token = spec.token
         family = socket.AF_INET6 if ":" in spec.data_listen else socket.AF_INET
         self._listener = socket.create_server((spec.data_listen, 0), family=family, backlog=8)
@@ -277,7 +286,8 @@ class PairListener:
     async def _hello(self, sock: trio.socket.SocketType) -> Hello:
         spec = self._spec
         _, body = await _receive_frame(sock, spec, spec.generation, Stage.STANDBY_HELLO)
-        hello = decode_hello(body, token=self._token, channels_taken=frozenset(self._made))
-        if hello != _hello(spec, hello.channel, self._token):
+        taken = frozenset(self._made)
+        hello = decode_hello(body, token=self._token, channels_taken=taken, here=self._processor)
+        if hello != _hello(spec, hello.channel, self._token, hello.processor):
             raise FrameRefused(Refusal.HELLO, "the pair's parameters are not those that were agreed")
         return hello

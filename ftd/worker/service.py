@@ -67,7 +67,11 @@ class Service:
         copy = self._copy
         try:
             made = await pair.connect(
-                copy.spec, copy.core.generation, params.address, params.port, params.token
+                copy.spec,
+                copy.core.generation,
+                (params.address, params.port),
+                params.token,
+                copy.machine.processor,
             )
         except pair.PairError as error:
             raise ControlError(ErrorKind.PEER_UNREACHABLE, str(error)) from error

@@ -34,7 +34,7 @@ def command_line(
 ) -> str:
     """The kernel's command line. `address` is eth0's with its bits, such as `10.0.2.15/24`."""
     words = [COMMAND_LINE]
-    # A word without a dot that the kernel does not know becomes init's environment, and so that of all it starts.
+    # A word without a dot that the kernel does not know is put into init's environment, which all inherit.
     words += [f"CLOCKWATCH_US={clockwatch_us}"] if clockwatch_us else []
     words += [f"lab.address={address}"] if address else []
     words += [f"lab.gateway={gateway}"] if gateway else []

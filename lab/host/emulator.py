@@ -95,7 +95,8 @@ def start(spec: Spec, initramfs: bytes) -> Emulator:
 def _arguments(spec: Spec, control: int, initramfs: int, console: int, files: int) -> list[str]:
     arguments = [
         *("-name", spec.name, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-        *("-machine", "q35,usb=off", "-accel", f"tcg,thread={spec.threads}", "-cpu", "max,+svm"),
+        *("-machine", "q35,usb=off", "-accel", f"tcg,thread={spec.threads}"),
+        *("-cpu", ",".join(["max,+svm", *(f"-{feature}" for feature in spec.lacks)])),
         *("-smp", str(spec.cpus), "-m", f"{spec.memory_mib}M"),
         *("-kernel", str(spec.modules.image.vmlinuz), "-initrd", f"/proc/self/fd/{initramfs}"),
         *("-append", " ".join([COMMAND_LINE, *spec.boot])),

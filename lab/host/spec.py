@@ -39,6 +39,8 @@ class Spec:
     """Path inside (absolute) to file or folder here: copied in before the first command."""
     root: Path | None = None
     """An ext4 image to run commands in; without one there is busybox and what `files` brings."""
+    lacks: tuple[str, ...] = ()
+    """Features that the emulated processor does not have, by QEMU's names: `avx2`."""
     search: tuple[str, ...] = ()
     """Folders where programs are looked for first."""
     folder: str = "/"

@@ -28,7 +28,7 @@ COPIED: Final = ("ftd", "config", "pyproject.toml")
 
 @dataclass(frozen=True)
 class PairSpec:
-    """Two equal hosts before they are started."""
+    """Two hosts before they are started, equal but for what beta lacks."""
 
     modules: Modules
     configuration: Configuration = field(default_factory=Configuration)
@@ -39,6 +39,8 @@ class PairSpec:
     """Of a disk that is each host's /var/lib and survives its power loss; 0: /var/lib is new at each boot."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Copied into both: path inside to file or folder here."""
+    beta_lacks: tuple[str, ...] = ()
+    """Features of the processor (`Spec.lacks`)."""
 
 
 class Pair:
@@ -130,4 +132,5 @@ def _host(spec: PairSpec, base: Spec, name: str, place: Path) -> Spec:
         nics=tuple(network.nic(name) for network in NETWORKS),
         state_disk=disk,
         shell_socket=place / f"{name}.shell",
+        lacks=spec.beta_lacks if name == HOSTS[1] else (),
     )

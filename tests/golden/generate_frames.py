@@ -46,6 +46,14 @@ EXTRA_BYTES_MAX = 4096
 STAMP_NS = 0x0102030405060708
 TOKEN = bytes(range(16))
 STATE = pack_state({"vcpu0": bytes(range(64)), "vm": b"\x01", "console": b""})
+PROCESSOR = {
+    "vendor": "GenuineIntel",
+    "features": {"1.0.ecx": 0x80000201, "7.0.ebx": 0x20},
+    "xsave_bytes": 4096,
+    "msrs": [0x10, 0x174],
+    "tsc_khz": 2_400_000,
+    "scales_tsc": False,
+}
 HELLO = {
     "channel": "data",
     "token": TOKEN,
@@ -57,6 +65,7 @@ HELLO = {
     "heartbeat_timeout_ms": 100,
     "disk_bytes": DISK_BYTES,
     "epoch_disk_bytes": EXTRA_BYTES_MAX,
+    "processor": PROCESSOR,
 }
 T = FrameType
 HANDSHAKE = (T.HELLO, T.WELCOME, T.REFUSE)
@@ -133,6 +142,7 @@ def vector(
             "extra_bytes_max": EXTRA_BYTES_MAX,
             "token": TOKEN.hex(),
             "channels_taken": [],
+            "processor": PROCESSOR,
             **context,
         },
     }
@@ -201,7 +211,8 @@ def bad_headers() -> list[Vector]:
         vector("version 1", forged(ack, version=1), Refusal.VERSION),
         vector("version 2", forged(ack, version=2), Refusal.VERSION),
         vector("version 3", forged(ack, version=3), Refusal.VERSION),
-        vector("version 5 of an unknown type", forged(ack, version=5, type=99), Refusal.VERSION),
+        vector("version 4", forged(ack, version=4), Refusal.VERSION),
+        vector("version 6 of an unknown type", forged(ack, version=6, type=99), Refusal.VERSION),
         vector("type 0", forged(ack, type=0), Refusal.TYPE),
         vector("type 16", forged(ack, type=16), Refusal.TYPE),
         vector("type 65535", forged(ack, type=65535), Refusal.TYPE),
@@ -355,6 +366,9 @@ def bad_maps() -> list[Vector]:
     def state(name: str, blob: bytes) -> Vector:
         return vector(name, frame(T.EPOCH, epoch=1, state=blob), Refusal.STATE, layer="state")
 
+    def processor(name: str, refusal: Refusal, **changes: Any) -> Vector:
+        return vector(name, hello(processor={**PROCESSOR, **changes}), refusal, **handshake)
+
     handshake = {"layer": "handshake"}
     return [
         vector("hello of another pair", hello(token=bytes(16)), Refusal.TOKEN, **handshake),
@@ -367,6 +381,11 @@ def bad_maps() -> list[Vector]:
         vector("hello that is no map", frame(T.HELLO, state=b"\x90"), Refusal.HELLO, **handshake),
         vector("hello without a map", frame(T.HELLO), Refusal.HELLO, **handshake),
         vector("second hello", hello(), Refusal.DUPLICATE, **handshake, channels_taken=["data"]),
+        processor("hello with a feature that is not here", Refusal.PROCESSOR, features={"1.0.ecx": 0x400}),
+        processor("hello with another XSAVE area", Refusal.PROCESSOR, xsave_bytes=8192),
+        processor("hello with other MSRs", Refusal.PROCESSOR, msrs=[0x10]),
+        processor("hello with another frequency", Refusal.PROCESSOR, tsc_khz=3_000_000),
+        processor("hello with a word of 33 bits", Refusal.HELLO, features={"1.0.ecx": 1 << 32}),
         state("state that is no map", b"\x93\x01\x02\x03"),
         state("state section twice", b"\x82\xa1a\xc4\x00\xa1a\xc4\x01x"),
         state("state section of text", b"\x81\xa1a\xa1b"),

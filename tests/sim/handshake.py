@@ -10,6 +10,7 @@ from ftd.protocol.body import build_frame
 from ftd.protocol.control import WorkerSpec
 from ftd.protocol.frames import HEADER_BYTES, Expectation, FrameType, Header, Limits, pair_number
 from ftd.protocol.handshake import Hello, decode_hello, decode_refuse, encode_hello, encode_refuse
+from ftd.protocol.processor import Processor
 from ftd.protocol.refusal import FrameRefused, Refusal
 from ftd.protocol.stages import ALLOWED, Stage
 from ftd.worker.pair import CHANNELS, HELLO_BYTES_MAX, Channel, Pair, PairError
@@ -22,6 +23,7 @@ from tests.sim.process import Lane, Process
 __all__ = ["HANDSHAKE_DEADLINE_S", "PairError", "PairListener", "connect"]
 HANDSHAKE_DEADLINE_S = 0.4
 _POLL_S = 0.002
+PROCESSOR = Processor(vendor="", features={}, xsave_bytes=4096, msrs=[], tsc_khz=1_000_000, scales_tsc=False)
 
 
 def _hello(spec: WorkerSpec, channel: Channel, token: bytes) -> Hello:
@@ -36,6 +38,7 @@ def _hello(spec: WorkerSpec, channel: Channel, token: bytes) -> Hello:
         heartbeat_timeout_ms=spec.heartbeat_timeout_ms,
         disk_bytes=0,
         epoch_disk_bytes=0,
+        processor=PROCESSOR,
     )
 
 
@@ -158,7 +161,8 @@ class PairListener:
         if frame is None:
             return None
         assert spec.token is not None
-        hello = decode_hello(frame[1], token=spec.token, channels_taken=frozenset(self._made))
+        taken = frozenset(self._made)
+        hello = decode_hello(frame[1], token=spec.token, channels_taken=taken, here=PROCESSOR)
         if hello != _hello(spec, hello.channel, spec.token):
             raise FrameRefused(Refusal.HELLO, "the pair's parameters are not those that were agreed")
         return hello

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-
 from ftd.dataplane.events import EventKind
 from tests.kvm.dataplane.pairs import Pair, Setup, assert_goes_on, wait_until
 from tests.kvm.dataplane.relay import tcp_pair

@@ -87,7 +87,7 @@ def test_layout_is_the_documented_one() -> None:
         64: 0x99,
         72: 0xAA,
     }
-    assert raw[:8] == b"FTD1\x04\x00\x05\x00"
+    assert raw[:8] == b"FTD1\x05\x00\x05\x00"
     assert raw[8:24] == VM_ID
     assert {offset: raw[offset] for offset in offsets} == offsets
     assert int.from_bytes(raw[76:], "little") == crc32c(raw[:76])

@@ -12,6 +12,7 @@ import pytest
 from ftd.protocol.body import Frame, build_frame, parse_frame
 from ftd.protocol.frames import Expectation, FrameType, Limits
 from ftd.protocol.handshake import decode_hello
+from ftd.protocol.processor import Processor
 from ftd.protocol.refusal import FrameRefused, Refusal
 from ftd.protocol.state_blob import unpack_state
 
@@ -46,6 +47,7 @@ def judge(raw: bytes, context: dict[str, Any]) -> Frame:
             frame.state,
             token=bytes.fromhex(context["token"]),
             channels_taken=frozenset(context["channels_taken"]),
+            here=Processor(**context["processor"]),
         )
     if context["layer"] == "state":
         unpack_state(frame.state, max_sections=64, max_bytes=context["state_bytes_max"])

@@ -15,14 +15,19 @@ from ftd.protocol.handshake import (
     encode_hello,
     encode_refuse,
 )
+from ftd.protocol.processor import Processor
 from ftd.protocol.refusal import FrameRefused, Refusal
 
 TOKEN = bytes(16)
-HELLO = Hello("heartbeat", TOKEN, 8192, 2, 100, 4, 20, 100, 1 << 20, 4096)
+PROCESSOR = Processor(
+    vendor="", features={"1.0.ecx": 1}, xsave_bytes=4096, msrs=[16], tsc_khz=1, scales_tsc=True
+)
+HELLO = Hello("heartbeat", TOKEN, 8192, 2, 100, 4, 20, 100, 1 << 20, 4096, PROCESSOR)
 
 
 def test_hello_comes_back_and_gives_the_limits_of_the_pair() -> None:
-    hello = decode_hello(encode_hello(HELLO), token=TOKEN, channels_taken=frozenset({"data"}))
+    taken = frozenset({"data"})
+    hello = decode_hello(encode_hello(HELLO), token=TOKEN, channels_taken=taken, here=PROCESSOR)
     assert hello == HELLO
     limits = hello.limits()
     assert (limits.memory_pages, limits.epoch_pages_max, limits.parts_max) == (2, 100, 4)
@@ -32,7 +37,7 @@ def test_hello_comes_back_and_gives_the_limits_of_the_pair() -> None:
 @given(st.binary(max_size=200))
 def test_any_other_bytes_are_refused(body: bytes) -> None:
     with pytest.raises(FrameRefused) as refused:
-        decode_hello(body, token=TOKEN, channels_taken=frozenset())
+        decode_hello(body, token=TOKEN, channels_taken=frozenset(), here=PROCESSOR)
     assert refused.value.refusal is Refusal.HELLO
 
 
