@@ -26,7 +26,7 @@ class ChainClient:
     def stop(self) -> None:
         """No more requests: `run` returns when the answers that are due have come."""
         self._stopping.set()
-        self._answered.set()
+        self._tell()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """One connection from its beginning to `stop` or to its end. Raises OSError if there is none."""
@@ -47,7 +47,7 @@ class ChainClient:
             why = str(group.exceptions[0].__cause__ or group.exceptions[0])
         finally:
             self.account.close(trio.current_time(), why)
-            self._answered.set()
+            self._tell()
             await trio.aclose_forcefully(stream)
 
     async def more_answers(self, count: int, deadline_s: float) -> bool:
@@ -75,10 +75,14 @@ class ChainClient:
     async def _receive(self, stream: trio.SocketStream) -> None:
         while data := await stream.receive_some(RECEIVE_BYTES):
             self.account.receive(bytes(data), trio.current_time())
-            self._answered.set()
+            self._tell()
         raise trio.BrokenResourceError("the guest closed the connection")
 
     async def _progress(self) -> None:
-        """Waits for an answer, or for `stop`."""
-        self._answered = trio.Event()
+        """Waits for an answer, or for `stop`. Several may wait."""
         await self._answered.wait()
+
+    def _tell(self) -> None:
+        """Wakes all who wait; who comes after this waits for the next time."""
+        self._answered.set()
+        self._answered = trio.Event()

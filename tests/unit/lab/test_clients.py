@@ -73,6 +73,18 @@ async def test_a_sound_connection_is_intact() -> None:
     assert client.account.answered >= 20
 
 
+async def test_all_who_wait_for_answers_are_woken() -> None:
+    async with serving(chain_service(lambda _, answer: answer)) as service:
+        client = ChainClient(service, rate_hz=1000, window=1)  # it waits for each answer itself
+        async with trio.open_nursery() as nursery:
+            await nursery.start(client.run)
+            with trio.fail_after(10):
+                async with trio.open_nursery() as waiting:
+                    for _ in range(3):
+                        waiting.start_soon(client.more_answers, 20, 60)
+            client.stop()
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
