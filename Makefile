@@ -14,8 +14,14 @@ C_SOURCES := $(wildcard ftd/dataplane/*.c ftd/vm/microvm/*.c)
 C_WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
 C_CHECKS := $(C_SOURCES:%=check-%)
 
-PATIENT := $(addprefix tests/lab/test_,selftests.py dkms.py trackers.py linux.py guest.py host.py) \
-	$(addprefix tests/,sim dataplane unit)
+# Tests below $(1): two at a time those of $(2), which need one processor and no exact time; then the others by themselves.
+define tested
+@status=0; \
+$(BIN)/python -m pytest -m "not long" --durations=20 -n 2 --dist worksteal $(2) || status=$$?; \
+$(BIN)/python -m pytest -m "not long" --durations=20 $(2:%=--ignore=%) $(1) || status=$$?; \
+exit $$status
+endef
+PATIENT_LAB := $(addprefix tests/lab/test_,selftests.py dkms.py trackers.py linux.py guest.py host.py)
 
 .PHONY: help setup demo lab test test-lab test-long sim bench bench-kernel bench-lab kernel kernel-test kernel-mutants check check-python check-c clean $(C_CHECKS)
 
@@ -49,15 +55,11 @@ demo: setup
 lab: setup
 	$(BIN)/python -m lab pair
 
-# Two at a time those that need one processor and no exact time; by itself whatever measures or has deadlines.
 test: setup
-	@status=0; \
-	$(BIN)/python -m pytest -m "not long" --durations=20 -n 2 --dist worksteal $(PATIENT) || status=$$?; \
-	$(BIN)/python -m pytest -m "not long" --durations=20 $(PATIENT:%=--ignore=%) || status=$$?; \
-	exit $$status
+	$(call tested,tests,$(PATIENT_LAB) tests/sim tests/dataplane tests/unit)
 
 test-lab: setup
-	$(BIN)/python -m pytest -m "not long" tests/lab
+	$(call tested,tests/lab,$(PATIENT_LAB))
 
 test-long: setup
 	$(BIN)/python -m pytest -m long

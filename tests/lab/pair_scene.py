@@ -162,6 +162,22 @@ class Scene:
         assert status is not None
         return status
 
+    async def protected_by_somebody(self) -> Member:
+        """Waits until one host runs the guest and the other protects it, unasked. Returns the one."""
+        active = self.pair.alpha
+
+        async def is_so() -> bool:
+            nonlocal active
+            states = {}
+            for member in self.pair.members:
+                status = await member.status(VM)
+                states[status.state if status else ""] = member
+            active = states.get("protected", active)
+            return states.keys() == {"protected", "standby"}
+
+        await eventually("the guest is protected again", is_so)
+        return active
+
     async def gone(self, member: Member) -> None:
         """Waits until this host has no copy of the guest any more."""
 

@@ -12,10 +12,9 @@ import trio
 from lab.errors import MissingError
 from lab.kernel.modules import Modules
 from lab.pair.configuration import Configuration, ledger
-from lab.pair.member import Member
 from lab.pair.network import CLIENT, HOSTS, MANAGEMENT, REPLICATION, Way
 from lab.pair.pair import Pair, PairSpec, prepared
-from tests.lab.pair_scene import VM, Scene, eventually, playing
+from tests.lab.pair_scene import VM, playing
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(1800)]
 ROUNDS: Final = 12
@@ -47,25 +46,8 @@ async def test_random_partitions(pair: Pair) -> None:
             cuts = sorted(pair.networks.cuts)
             await trio.sleep(held_s)
             pair.networks.heal()
-            active = await protected_again(scene)
+            active = await scene.protected_by_somebody()
             await scene.more_answers()
             print(f"{', '.join(cuts)} for {held_s:.1f} s: {active.name}")
         await scene.settle(active)
         print(f"both hosts were looked at {len(scene.sights) // 2} times, and never had two active copies")
-
-
-async def protected_again(scene: Scene) -> Member:
-    """Waits until one host runs the guest and the other protects it, unasked. Returns the one."""
-    active = scene.pair.alpha
-
-    async def is_so() -> bool:
-        nonlocal active
-        states = {}
-        for member in scene.pair.members:
-            status = await member.status(VM)
-            states[status.state if status else ""] = member
-        active = states.get("protected", active)
-        return states.keys() == {"protected", "standby"}
-
-    await eventually("the guest is protected again", is_so)
-    return active
