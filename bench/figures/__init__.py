@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from bench.figures.failover import blackout, takeover
+from bench.figures.latency import latency
 from bench.figures.loads import other_loads
 from bench.figures.memory import first_sync, resident
 from bench.figures.rates import steady_rate, top_rate
@@ -17,6 +18,7 @@ FIGURES: Final[dict[str, Callable[[Bench], Iterator[Row]]]] = {
     "top": top_rate,
     "work": guest_work,
     "hot": guest_work_hot,
+    "latency": latency,
     "harvest": harvest,
     "sync": first_sync,
     "blackout": blackout,

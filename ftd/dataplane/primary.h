@@ -100,6 +100,11 @@ struct ftd_primary {
 	struct pace pace;
 };
 
+/* What the tracker is to keep to: follows from link and cycle. */
+struct tracker_limits primary_limits(const struct ftd_primary *primary);
+/* Arenas, lists and bitmaps, after the limits are set; 0, or -1 with *error. Released also when only some are there. */
+int primary_allocate(struct ftd_primary *primary, ftd_error *error);
+void primary_release(struct ftd_primary *primary);
 /* Any thread, any number of times; the first reason counts. */
 void primary_lost(struct ftd_primary *primary, uint32_t reason, int64_t detail);
 void primary_refused(struct ftd_primary *primary, enum refusal refusal);

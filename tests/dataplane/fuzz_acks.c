@@ -137,7 +137,7 @@ static enum refusal judge(const struct frame_header *header, uint64_t acked, uin
 	frame_seal(&copy);
 	if (copy.header_crc != header->header_crc)
 		return REFUSED_HEADER_CRC;
-	if (header->version != 4)
+	if (header->version != 5)
 		return REFUSED_VERSION;
 	if (header->type != FRAME_ACK && header->type != FRAME_LEAVE_ACK && header->type != FRAME_HANDOVER_DONE)
 		return REFUSED_TYPE;

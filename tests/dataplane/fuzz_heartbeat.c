@@ -117,7 +117,7 @@ static enum refusal judge(const struct frame_header *header)
 		return REFUSED_MAGIC;
 	if (copy.header_crc != header->header_crc)
 		return REFUSED_HEADER_CRC;
-	if (header->version != 4)
+	if (header->version != 5)
 		return REFUSED_VERSION;
 	if (header->type != FRAME_HEARTBEAT)
 		return REFUSED_TYPE;

@@ -139,7 +139,7 @@ static void add_frame(struct script *script, struct random *random, enum model_t
 	if ((type == EPOCH && random_one_in(random, 2)) || type == DISK)
 		extra_len = write_log(random, body + state_len + 8 * count + pages_len);
 	memcpy(frame, "FTD1", 4);
-	model_set_field(frame, AT_VERSION, 4, 2);
+	model_set_field(frame, AT_VERSION, 5, 2);
 	model_set_field(frame, AT_TYPE, type, 2);
 	memcpy(frame + AT_VM, vm_id, sizeof(vm_id));
 	model_set_field(frame, AT_GENERATION, MODEL_GENERATION, 8);

@@ -92,8 +92,8 @@ PROGRAMS: Final = {
     "fuzz_acks": Program(
         ("fuzz_acks.c", "stub_machine.c", "stub_primary.c"),
         (
-            *("primary.c", "heartbeat.c", "events.c", "base.c", "threads.c"),
-            *(*_FRAME, "fault.c", "output.c", "hotset.c", "placement.c"),
+            *("primary.c", "primary_memory.c", "heartbeat.c", "events.c", "base.c", "threads.c"),
+            *(*_FRAME, "fault.c", "output.c", "hotset.c", "placement.c", "pace.c"),
         ),
     ),
     "fuzz_heartbeat": Program(

@@ -44,7 +44,7 @@ static enum model_refusal judge_identity(const struct standby_model *model, cons
 		return MAGIC;
 	if (u32(frame, AT_HEADER_CRC) != ftd_crc32c(0, frame, AT_HEADER_CRC))
 		return HEADER_CRC;
-	if (model_field(frame, AT_VERSION, 2) != 4)
+	if (model_field(frame, AT_VERSION, 2) != 5)
 		return VERSION;
 	if (type != SYNC && type != EPOCH && type != PART && type != LEAVE && type != HANDOVER && type != DISK)
 		return TYPE;

@@ -19,7 +19,7 @@ from tests.dataplane.programs import PROGRAMS, SANITIZER_FAILED, Builder, run
 
 CONNECTIONS_A_PROCESS = 25_100
 FUZZ_SEEDS = (1, 2, 3, 4)
-STANDBY_REFUSES = set(Refusal) - {Refusal.TOKEN, Refusal.HELLO, Refusal.STATE}
+STANDBY_REFUSES = set(Refusal) - {Refusal.TOKEN, Refusal.HELLO, Refusal.PROCESSOR, Refusal.STATE}
 """The others are judged in Python, at the handshake and when a state is restored."""
 U64_MAX = 2**64 - 1
 
