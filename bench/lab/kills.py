@@ -4,6 +4,7 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -15,6 +16,7 @@ from ftd.protocol.control import LOSS_SEEN, WorkerStatus
 from lab.host.kernel_log import trouble_in
 from lab.outside import file_system
 from lab.outside.chain_client import ChainClient
+from lab.outside.ping_client import PingClient
 from lab.outside.redis_client import RedisWriter, verify
 from lab.outside.resp import ProtocolError
 from lab.outside.write_book import WriteBook
@@ -39,6 +41,9 @@ class Kill:
     chain: dict[str, Any]
     """`ChainAccount.report()` of one connection through the kill."""
     blackout_ms: float
+    """Without an answer on the chain connection: TCP's retransmissions are in it."""
+    ping_blackout_ms: float
+    """Without an echo of the guest's kernel."""
     database: dict[str, Any]
     """`WriteBook.report()` by the guest that went on."""
     database_from_disk: dict[str, Any]
@@ -54,6 +59,13 @@ class Kill:
     def described(self) -> dict[str, Any]:
         """For the JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Clients:
+    chain: ChainClient
+    writer: RedisWriter
+    ping: PingClient
 
 
 async def kill_repeatedly(scene: Scene, count: int) -> AsyncGenerator[Kill, None]:
@@ -73,14 +85,12 @@ async def _kill(scene: Scene, book: WriteBook, after_s: float) -> Kill:
             async with trio.open_nursery() as nursery:
                 # Its emulator has a processor of its own, and nobody else needs that now.
                 nursery.start_soon(scene.pair.boot)
-                kill = await _look(scene, standby, book, *clients)
+                kill = await _look(scene, standby, book, clients)
             return kill
     raise NotMeasuredError(f"{TRIES} times the guest had lost its protection before its host could be killed")
 
 
-async def _look(
-    scene: Scene, standby: Member, book: WriteBook, chain: ChainClient, writer: RedisWriter
-) -> Kill:
+async def _look(scene: Scene, standby: Member, book: WriteBook, clients: _Clients) -> Kill:
     await scene.taken_over(standby)
     takeover_ms = _takeover_ms(await standby.status(vm.NAME))
     await _verify(scene, book)
@@ -94,11 +104,12 @@ async def _look(
     await _verify(scene, book)
     return Kill(
         host=scene.pair.peer_of(standby).name,
-        chain=chain.account.report(),
-        blackout_ms=chain.account.blackout_s * 1000,
+        chain=clients.chain.account.report(),
+        blackout_ms=clients.chain.account.blackout_s * 1000,
+        ping_blackout_ms=clients.ping.gaps.longest_s * 1000,
         database=seen,
         database_from_disk=book.report(),
-        reconnections=writer.reconnections,
+        reconnections=clients.writer.reconnections,
         file_system_clean=verdict.clean,
         complaints=complaints,
         takeover_ms=takeover_ms,
@@ -107,10 +118,22 @@ async def _look(
 
 async def _work_through_a_kill(
     scene: Scene, active: Member, book: WriteBook, after_s: float
-) -> tuple[ChainClient, RedisWriter] | None:
+) -> _Clients | None:
     """None: the guest was not protected when its host was to be killed; a false alarm is no finding here."""
-    chain = ChainClient(scene.chain, rate_hz=RATE_HZ)
-    writer = RedisWriter(scene.database, book)
+    clients = _Clients(
+        ChainClient(scene.chain, rate_hz=RATE_HZ),
+        RedisWriter(scene.database, book),
+        PingClient(partial(scene.pair.networks.icmp_socket, vm.ADDRESS)),
+    )
+    async with trio.open_nursery() as background:
+        await background.start(clients.ping.run)
+        was_killed = await _kill_under_load(scene, active, clients, after_s)
+        background.cancel_scope.cancel()
+    return clients if was_killed else None
+
+
+async def _kill_under_load(scene: Scene, active: Member, clients: _Clients, after_s: float) -> bool:
+    chain, writer = clients.chain, clients.writer
     async with trio.open_nursery() as nursery:
         await nursery.start(chain.run)
         await nursery.start(writer.run)
@@ -118,15 +141,16 @@ async def _work_through_a_kill(
         await trio.sleep(after_s)
         if not await scene.is_protected(active):
             nursery.cancel_scope.cancel()
-            return None
+            return False
         chain.account.forget_blackouts()
+        clients.ping.gaps.forget()
         active.kill()
         # A connection that is broken or stays silent is a finding, not a failure.
         await chain.more_answers(SETTLED_ANSWERS, ANSWERS_DEADLINE_S)
         chain.stop()
         writer.stop()
         nursery.cancel_scope.deadline = trio.current_time() + ANSWERS_DEADLINE_S
-    return chain, writer
+    return True
 
 
 async def _verify(scene: Scene, book: WriteBook) -> None:

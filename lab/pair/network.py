@@ -122,6 +122,13 @@ class Networks:
             raise
         return trio.SocketStream(made)
 
+    async def icmp_socket(self, address: str) -> trio.socket.SocketType:
+        """A raw ICMP socket of the party outside, connected to an address. Raises OSError."""
+        with self._entered():
+            made = trio.socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        await made.connect((address, 0))
+        return made
+
     async def listen(self, address: str, port: int) -> trio.SocketListener:
         """Connections to an address of the party outside come to this process. Raises OSError."""
         with self._entered():
