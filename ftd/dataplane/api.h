@@ -37,6 +37,7 @@ typedef struct ftd_counters {
 	uint64_t disk_bytes_read, disk_bytes_written, disk_flushes, disk_errors;
 	uint64_t disk_waits, disk_wait_ns;	/* requests that waited for a log or for room to mark pages */
 	uint64_t disk_sync_total, disk_sync_bytes, disk_sync_pending;	/* bytes of the first synchronisation */
+	uint64_t prefaulted_pages;		/* standby: mapped for the vCPUs before they run */
 	uint64_t doubts;			/* times that gated output waited for a fresh echo */
 	uint64_t echo_ns;			/* the last echo's way there and back */
 	uint64_t heartbeats_sent, heartbeats_received;

@@ -23,6 +23,7 @@
 #include "frame.h"
 #include "heartbeat.h"
 #include "image.h"
+#include "prefault.h"
 #include "standby_disk.h"
 #include "threads.h"
 #include "vm.h"
@@ -50,6 +51,7 @@ struct ftd_standby {
 	bool disk_told;			/* that the disk failed */
 	bool primary_ended;		/* the receiver's, until it has ended: the peer closed, its gate is shut */
 	struct heartbeat heartbeat;
+	struct prefault prefault;
 	pthread_t thread;
 	bool started;
 };
@@ -400,12 +402,14 @@ ftd_standby *ftd_standby_start(ftd_vm *vm, const ftd_link_config *link, ftd_erro
 		return NULL;
 	}
 	standby->started = true;
+	prefault_start(&standby->prefault, vm);	/* without it a guest that was taken over is slow at first, no more */
 	return standby;
 }
 
 void ftd_standby_stop(ftd_standby *standby)
 {
 	heartbeat_stop(&standby->heartbeat);
+	prefault_stop(&standby->prefault);
 	atomic_store(&standby->stopping, true);
 	if (!standby->started)
 		return;

@@ -46,7 +46,7 @@ class Program:
 _FRAME: Final = ("frame.c", "crc32c.c", "disk_log.c")
 _STANDBY: Final = (
     *("standby.c", "image.c", "standby_disk.c", "disk_file.c"),
-    *("heartbeat.c", "events.c", "base.c", "threads.c"),
+    *("heartbeat.c", "events.c", "base.c", "threads.c", "prefault.c"),
     *_FRAME,
 )
 _ARENAS: Final = ("reserve_pages", "release_pages")

@@ -7,12 +7,14 @@ import re
 import time
 from dataclasses import dataclass
 
+from ftd.dataplane.core import Machine
 from ftd.worker.news import POWERED_OFF
-from tests.kvm.dataplane.pairs import Setup, protected
+from tests.kvm.dataplane.pairs import Setup, protected, wait_until
 from tests.lab.linux import session
 from tests.lab.linux.session import Session
 
 MIB = 1 << 20
+PREFAULTED_PAGES_MIN = 1024
 LINE = re.compile(r"clocks: (\d+) readings (\d+) steps (\d+) worst (\d+) mono (\d+) real (\d+)\n")
 
 
@@ -39,6 +41,11 @@ def assert_forward(before: Reading, after: Reading) -> None:
     assert after.monotonic_ns > before.monotonic_ns, (before, after)
     assert after.realtime_ns > before.realtime_ns, (before, after)
     assert after.steps == 0, f"a clock has stepped back by {after.worst_ns} ns: {after}"
+
+
+def wait_for_prefault(standby: Machine) -> None:
+    """The standby's memory is being mapped before a guest runs in it; it need not be through."""
+    wait_until(lambda: standby.counter("prefaulted_pages") >= PREFAULTED_PAGES_MIN, "memory is mapped")
 
 
 def main() -> None:
@@ -71,6 +78,7 @@ def main() -> None:
                 now = take(serial)
                 assert_forward(last, now)
                 last = now
+            wait_for_prefault(pair.passive)
             pair.active.kill()
             for seen in LINE.finditer(serial.read_to_end()):
                 last = Reading(*map(int, seen.groups()))
