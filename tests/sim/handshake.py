@@ -17,16 +17,16 @@ from ftd.worker.pair import CHANNELS, HELLO_BYTES_MAX, Channel, Pair, PairError
 from tests.sim import trio_stand_in as trio
 from tests.sim.clockwork import SECOND
 from tests.sim.frames import take_header
+from tests.sim.machine import PROCESSOR
 from tests.sim.network import Socket
 from tests.sim.process import Lane, Process
 
 __all__ = ["HANDSHAKE_DEADLINE_S", "PairError", "PairListener", "connect"]
 HANDSHAKE_DEADLINE_S = 0.4
 _POLL_S = 0.002
-PROCESSOR = Processor(vendor="", features={}, xsave_bytes=4096, msrs=[], tsc_khz=1_000_000, scales_tsc=False)
 
 
-def _hello(spec: WorkerSpec, channel: Channel, token: bytes) -> Hello:
+def _hello(spec: WorkerSpec, channel: Channel, token: bytes, processor: Processor) -> Hello:
     return Hello(
         channel=channel,
         token=token,
@@ -38,7 +38,7 @@ def _hello(spec: WorkerSpec, channel: Channel, token: bytes) -> Hello:
         heartbeat_timeout_ms=spec.heartbeat_timeout_ms,
         disk_bytes=0,
         epoch_disk_bytes=0,
-        processor=PROCESSOR,
+        processor=processor,
     )
 
 
@@ -72,12 +72,16 @@ def _take_frame(socket: Socket, expected: Expectation) -> tuple[Header, bytes] |
 # ---- primary ----
 
 
-async def connect(spec: WorkerSpec, generation: int, address: str, port: int, token: bytes) -> Pair:
-    """Both connections to a standby that waits at ``port``. Raises PairError."""
+async def connect(
+    spec: WorkerSpec, generation: int, where: tuple[str, int], token: bytes, processor: Processor
+) -> Pair:
+    """Both connections to a standby that waits at a port. Raises PairError."""
+    address, port = where
     made: list[Socket] = []
     try:
         for channel in CHANNELS:
-            made.append(await _connect_one(spec, generation, port, channel, token))
+            hello = _hello(spec, channel, token, processor)
+            made.append(await _connect_one(spec, generation, port, hello))
     except (PairError, FrameRefused) as error:
         for socket in made:
             socket.close()
@@ -85,9 +89,7 @@ async def connect(spec: WorkerSpec, generation: int, address: str, port: int, to
     return Pair(made[0], made[1], pair_number(token))  # type: ignore[arg-type]
 
 
-async def _connect_one(
-    spec: WorkerSpec, generation: int, port: int, channel: Channel, token: bytes
-) -> Socket:
+async def _connect_one(spec: WorkerSpec, generation: int, port: int, hello: Hello) -> Socket:
     process = trio.current_process()
     network, clockwork = process.host.network, process.clockwork
     deadline_us = clockwork.now_us + int(HANDSHAKE_DEADLINE_S * SECOND)
@@ -95,14 +97,14 @@ async def _connect_one(
     listener = network.listeners.get(port)
     if listener is None:
         raise PairError("connection refused")
-    socket = listener(process, channel)
-    body = encode_hello(_hello(spec, channel, token))
+    socket = listener(process, hello.channel)
+    body = encode_hello(hello)
     socket.send(build_frame(FrameType.HELLO, vm_id=spec.vm_id, generation=generation, state=body))
     expected = _expect(spec, generation, Stage.PRIMARY_HELLO)
     while (frame := _take_frame(socket, expected)) is None:
         if socket.end is not None or clockwork.now_us > deadline_us:
             socket.close()
-            raise PairError(f"no answer to HELLO on the {channel} connection")
+            raise PairError(f"no answer to HELLO on the {hello.channel} connection")
         await trio.sleep(_POLL_S)
     header, body = frame
     if header.type == FrameType.REFUSE:
@@ -163,7 +165,7 @@ class PairListener:
         assert spec.token is not None
         taken = frozenset(self._made)
         hello = decode_hello(frame[1], token=spec.token, channels_taken=taken, here=PROCESSOR)
-        if hello != _hello(spec, hello.channel, spec.token):
+        if hello != _hello(spec, hello.channel, spec.token, hello.processor):
             raise FrameRefused(Refusal.HELLO, "the pair's parameters are not those that were agreed")
         return hello
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ftd.dataplane.core import CycleConfig, LinkConfig
 from ftd.dataplane.events import Event, EventKind, LostReason
+from ftd.protocol.processor import Processor
 from ftd.protocol.state_blob import pack_state
 from tests.sim.clockwork import MS
 from tests.sim.output import Output
@@ -58,12 +59,16 @@ class EventQueue:
         return events
 
 
+PROCESSOR = Processor(vendor="", features={}, xsave_bytes=4096, msrs=[], tsc_khz=1_000_000, scales_tsc=False)
+
+
 class Machine:
     """A guest's memory, its one vCPU and its output. The guest's state is the newest node of its history."""
 
     vcpus = 1
     tracker = "simulated"
     disk = None
+    processor = PROCESSOR
 
     def __init__(self, process: Process, outside: Outside) -> None:
         self.process = process

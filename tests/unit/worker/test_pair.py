@@ -8,7 +8,7 @@ from ftd.protocol.control import WorkerSpec
 from ftd.protocol.frames import pair_number
 from ftd.protocol.refusal import Refusal
 from ftd.worker.pair import Pair, PairError, PairListener, connect, link_config
-from tests.sim.handshake import PROCESSOR
+from tests.sim.machine import PROCESSOR
 from tests.sim.worker import make_spec
 
 GENERATION = 3
