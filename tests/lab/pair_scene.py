@@ -32,6 +32,7 @@ SILENCE_TIMEOUT_S: Final = 3.0
 INTRODUCTION_TIMEOUT_S: Final = 10.0
 # States in which a copy lets its guest be seen without asking anybody: `protected` needs acknowledgements.
 FREE: Final = frozenset({"idle", "syncing", "simplex"})
+START_TRIES: Final = 5
 END_WORKERS: Final = "pkill -9 -f ftd.worker; while pgrep -f ftd.worker >/dev/null; do sleep 0.05; done"
 
 
@@ -195,8 +196,7 @@ async def playing(pair: Pair) -> AsyncIterator[Scene]:
     """
     scene = Scene(pair)
     try:
-        await _undo(pair)
-        await pair.alpha.call(VM_START, ForceParams(vm=VM, force=True))
+        await _start_anew(pair)
         await scene.protect(pair.alpha)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(scene.client.run)
@@ -209,6 +209,18 @@ async def playing(pair: Pair) -> AsyncIterator[Scene]:
         with trio.move_on_after(DEADLINE_S, shield=True):
             error.add_note(f"{scene.sights[-20:]}\n{await pair.logs()}")
         raise
+
+
+async def _start_anew(pair: Pair) -> None:
+    """A host that protects by itself may ask for a standby while workers are ended one after the other."""
+    for left in reversed(range(START_TRIES)):
+        await _undo(pair)
+        try:
+            await pair.alpha.call(VM_START, ForceParams(vm=VM, force=True))
+            return
+        except ControlError:
+            if not left:
+                raise
 
 
 async def _undo(pair: Pair) -> None:
