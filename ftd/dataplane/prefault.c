@@ -49,16 +49,11 @@ static void *prefault_main(void *argument)
 	return NULL;
 }
 
-int prefault_start(struct prefault *prefault, struct ftd_vm *vm)
+void prefault_start(struct prefault *prefault, struct ftd_vm *vm)
 {
-	int result;
-
 	prefault->vm = vm;
-	if (ioctl(vm->fd, KVM_CHECK_EXTENSION, CAP_PRE_FAULT_MEMORY) <= 0)
-		return 0;
-	result = thread_start(&prefault->thread, "prefault", prefault_main, prefault, NULL);
-	prefault->started = !result;
-	return result;
+	if (ioctl(vm->fd, KVM_CHECK_EXTENSION, CAP_PRE_FAULT_MEMORY) > 0)
+		prefault->started = !thread_start(&prefault->thread, "prefault", prefault_main, prefault, NULL);
 }
 
 void prefault_stop(struct prefault *prefault)

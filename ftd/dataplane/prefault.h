@@ -24,8 +24,8 @@ struct prefault {
 	_Atomic bool stop;
 };
 
-/* 0, also where KVM cannot do it; or an errno. */
-int prefault_start(struct prefault *prefault, struct ftd_vm *vm);
+/* Best effort: a guest whose memory is not mapped ahead is slow at first, no more. */
+void prefault_start(struct prefault *prefault, struct ftd_vm *vm);
 /* Returns when vCPU 0 is free again: within the time that some pages take. Any number of times. */
 void prefault_stop(struct prefault *prefault);
 

@@ -402,7 +402,7 @@ ftd_standby *ftd_standby_start(ftd_vm *vm, const ftd_link_config *link, ftd_erro
 		return NULL;
 	}
 	standby->started = true;
-	prefault_start(&standby->prefault, vm);	/* without it a guest that was taken over is slow at first, no more */
+	prefault_start(&standby->prefault, vm);
 	return standby;
 }
 

@@ -96,9 +96,6 @@ static int choose_msrs(struct ftd_vm *vm, ftd_error *error)
 /* msgpack: fixmap, then fixstr and bin 32 for each section. */
 #define SECTION_HEAD(name_len) (1 + (name_len) + 5)
 
-/* machine, serial, power, net_addresses */
-_Static_assert(4 + VIRTIO_DEVICES + VCPUS_MAX <= SECTIONS_MAX, "the largest machine's sections fit the map");
-
 static void add_section(struct state *state, const char *name, void *data, size_t length)
 {
 	state->sections[state->section_count++] =
