@@ -83,7 +83,7 @@ kernel-mutants: setup
 bench-kernel: setup
 	$(BIN)/python -m bench.kernel
 
-# Most of an hour: 20 kills, each with a boot of a host and of the guest.
+# About half an hour: 20 kills, each with a boot of a host and of the guest.
 bench-lab: setup
 	$(BIN)/python -m bench.lab
 

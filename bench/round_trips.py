@@ -8,12 +8,11 @@ from typing import Final
 import trio
 
 from bench.model import NotMeasuredError
+from bench.round_trip_rows import REQUESTS_PER_SECOND
 from bench.waiting import wait_until
 from ftd.drill.ledger import Answer, Event, LedgerClient
 from ftd.drill.local_pair import Guest, local_pair
 
-REQUESTS_PER_SECOND: Final = 41.3
-"""One at a time; no multiple of any rate of checkpoints, so that requests come at any moment of an epoch."""
 ANSWERS_DEADLINE_FACTOR: Final = 5
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bench.lab import vm
 from bench.lab.lab import Lab
-from ftd.metrics import difference, percentile
+from ftd.ctl.rates import rates
 from ftd.protocol.control import WorkerStatus
 from lab.pair.member import Member
 
@@ -27,12 +27,13 @@ async def recorded(lab: Lab, active: Member, what: str) -> AsyncIterator[None]:
 
 def between(before: WorkerStatus, after: WorkerStatus) -> dict[str, Any]:
     """Rates, means for each epoch, and percentiles, of what happened between two samples of one worker."""
+    found = rates(after, before)
     grown = {name: value - before.counters.get(name, 0) for name, value in after.counters.items()}
-    epochs, seconds = max(1, grown["epochs_sealed"]), (after.stamp_ns - before.stamp_ns) / 1e9
-    figures: dict[str, Any] = {"a_second": round(grown["epochs_acked"] / seconds, 1)}
-    for name in ("pause_ns", "ack_ns"):
-        counted = difference(after.histograms[name], before.histograms[name])
-        figures |= {f"{name[:-3]}_p{q}_us": (percentile(counted, q) or 0) // 1000 for q in (50, 99)}
+    epochs = max(1, grown["epochs_sealed"])
+    figures: dict[str, Any] = {"a_second": round(found.checkpoints_per_s, 1)}
+    for name, times in (("pause", found.pause), ("ack", found.ack)):
+        for q, time_ns in ((50, times.p50_ns), (99, times.p99_ns)):
+            figures[f"{name}_p{q}_us"] = (time_ns or 0) // 1000
     figures |= {f"{name}_an_epoch": round(grown[name] / epochs, 1) for name in PER_EPOCH}
     figures |= {f"{name}_us": round(grown[f"{name}_ns"] / epochs / 1000, 1) for name in STEPS}
     return figures | {name: grown[name] for name in TOTALS} | {"hot_pages": after.counters["hot_pages"]}

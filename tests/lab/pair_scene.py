@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import pytest
 import trio
 
 from ftd.drill.demo_client import last_record
@@ -16,10 +17,12 @@ from ftd.errors import ControlError
 from ftd.protocol.control import VmParams, WorkerStatus
 from ftd.protocol.control_operator import ENTER, VM_START, ForceParams
 from ftd.transport.framing import TransportError
-from lab.pair.configuration import LEDGER_PORT
+from lab.errors import MissingError
+from lab.kernel.modules import Modules
+from lab.pair.configuration import LEDGER_PORT, Configuration
 from lab.pair.member import Member
 from lab.pair.network import CLIENT
-from lab.pair.pair import Pair
+from lab.pair.pair import Pair, PairSpec, prepared
 
 VM: Final = "ledger"
 # Generous: it only bounds how long a failure takes. Hosts are emulated, and the machine may be busy.
@@ -59,6 +62,20 @@ async def eventually(
             await trio.sleep(POLL_S)
         return
     raise AssertionError(f"within {deadline_s:g} s it did not come to this: {what}")
+
+
+@contextmanager
+def booted(modules: Modules, guest: str) -> Iterator[Pair]:
+    """Both hosts with this VM file, booted once for a module's tests. What the machine lacks skips them.
+
+    A test boots again what another one killed.
+    """
+    try:
+        with prepared(PairSpec(modules, Configuration({VM: guest}))) as made:
+            trio.run(made.boot)
+            yield made
+    except MissingError as error:
+        pytest.skip(str(error))
 
 
 class Scene:

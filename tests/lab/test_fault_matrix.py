@@ -14,13 +14,12 @@ from ftd.errors import ControlError
 from ftd.protocol.control import VmParams
 from ftd.protocol.control_operator import ENTER, LEAVE
 from ftd.transport.framing import TransportError
-from lab.errors import MissingError
 from lab.kernel.modules import Modules
-from lab.pair.configuration import Configuration, ledger
+from lab.pair.configuration import ledger
 from lab.pair.member import Member
 from lab.pair.network import CLIENT, REPLICATION, Network, Way
-from lab.pair.pair import Pair, PairSpec, prepared
-from tests.lab.pair_scene import VM, Scene, eventually, playing
+from lab.pair.pair import Pair
+from tests.lab.pair_scene import VM, Scene, booted, eventually, playing
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(600)]
 TIMEOUT_MS: Final = 3000
@@ -79,12 +78,8 @@ HOSTS: Final = ("primary", "standby")
 def pair(modules: Modules) -> Iterator[Pair]:
     """Both hosts, booted once. They protect again by themselves."""
     guest = ledger(heartbeat_timeout_ms=TIMEOUT_MS, reprotect=True)
-    try:
-        with prepared(PairSpec(modules, Configuration({VM: guest}))) as made:
-            trio.run(made.boot)
-            yield made
-    except MissingError as error:
-        pytest.skip(str(error))
+    with booted(modules, guest) as made:
+        yield made
 
 
 async def all_is_well_again(scene: Scene) -> None:

@@ -8,13 +8,12 @@ from typing import Final
 import pytest
 import trio
 
-from lab.errors import MissingError
 from lab.kernel.modules import Modules
-from lab.pair.configuration import Configuration, ledger
+from lab.pair.configuration import ledger
 from lab.pair.member import Member
 from lab.pair.network import MANAGEMENT, REPLICATION
-from lab.pair.pair import Pair, PairSpec, prepared
-from tests.lab.pair_scene import VM, Scene, playing
+from lab.pair.pair import Pair
+from tests.lab.pair_scene import Scene, booted, playing
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(900)]
 ARBITER_GONE_S: Final = 60.0
@@ -28,12 +27,8 @@ GUEST: Final = ledger(heartbeat_timeout_ms=3000, reprotect=False)
 @pytest.fixture(scope="module")
 def pair(modules: Modules) -> Iterator[Pair]:
     """Both hosts, booted once."""
-    try:
-        with prepared(PairSpec(modules, Configuration({VM: GUEST}))) as made:
-            trio.run(made.boot)
-            yield made
-    except MissingError as error:
-        pytest.skip(str(error))
+    with booted(modules, GUEST) as made:
+        yield made
 
 
 async def must(member: Member, command: str) -> None:

@@ -9,13 +9,12 @@ import pytest
 import trio
 
 from ftd.protocol.control_operator import STATUS, StatusParams
-from lab.errors import MissingError
 from lab.kernel.modules import Modules
-from lab.pair.configuration import Configuration, ledger
+from lab.pair.configuration import ledger
 from lab.pair.network import CLIENT, MANAGEMENT, REPLICATION, Way
-from lab.pair.pair import Pair, PairSpec, prepared
+from lab.pair.pair import Pair
 from tests.failover.stubborn_client import later_answers, stubborn_client
-from tests.lab.pair_scene import VM, console, eventually, playing
+from tests.lab.pair_scene import VM, booted, console, eventually, playing
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 OBSERVED_S: Final = 4.0
@@ -27,12 +26,8 @@ GUEST: Final = ledger(heartbeat_timeout_ms=3000, reprotect=False)
 @pytest.fixture(scope="module")
 def pair(modules: Modules) -> Iterator[Pair]:
     """Both hosts, booted for the first test that needs them; a test boots again what another one killed."""
-    try:
-        with prepared(PairSpec(modules, Configuration({VM: GUEST}))) as made:
-            trio.run(made.boot)
-            yield made
-    except MissingError as error:
-        pytest.skip(str(error))
+    with booted(modules, GUEST) as made:
+        yield made
 
 
 async def test_they_see_each_other(pair: Pair) -> None:

@@ -9,12 +9,11 @@ from typing import Final
 import pytest
 import trio
 
-from lab.errors import MissingError
 from lab.kernel.modules import Modules
-from lab.pair.configuration import Configuration, ledger
+from lab.pair.configuration import ledger
 from lab.pair.network import CLIENT, HOSTS, MANAGEMENT, REPLICATION, Way
-from lab.pair.pair import Pair, PairSpec, prepared
-from tests.lab.pair_scene import VM, playing
+from lab.pair.pair import Pair
+from tests.lab.pair_scene import booted, playing
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(1800)]
 ROUNDS: Final = 12
@@ -27,12 +26,8 @@ TIMEOUT_MS: Final = 3000
 def pair(modules: Modules) -> Iterator[Pair]:
     """Both hosts, booted once. They protect again by themselves."""
     guest = ledger(heartbeat_timeout_ms=TIMEOUT_MS, reprotect=True)
-    try:
-        with prepared(PairSpec(modules, Configuration({VM: guest}))) as made:
-            trio.run(made.boot)
-            yield made
-    except MissingError as error:
-        pytest.skip(str(error))
+    with booted(modules, guest) as made:
+        yield made
 
 
 async def test_random_partitions(pair: Pair) -> None:

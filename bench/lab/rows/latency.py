@@ -6,14 +6,12 @@ import trio
 
 from bench.lab import checkpoints
 from bench.lab.lab import Lab
-from bench.model import NotMeasuredError, Row, Target, percentile, row
+from bench.model import NotMeasuredError, Row
+from bench.round_trip_rows import REQUESTS_PER_SECOND, rows_of
 from lab.outside.chain_client import ChainClient
 
-RATE_HZ: Final = 41.3
-"""Requests a second, one at a time; no multiple of the checkpoints' rate."""
 SECONDS: Final = 30.0
 SECONDS_QUICK: Final = 5.0
-EPOCHS_MAX: Final = 1.5
 
 
 async def measure(lab: Lab) -> list[Row]:
@@ -24,27 +22,11 @@ async def measure(lab: Lab) -> list[Row]:
     async with checkpoints.recorded(lab, active, "round trips"):
         protected_ms = await _round_trips_ms(lab, "ftd")
     await lab.scene.still_protected(active)
-    rate_hz = lab.scene.protection.rate_hz
-    rows = [
-        row(
-            f"round trip p{q} at {rate_hz}, to unprotected",
-            "ms",
-            percentile(protected_ms, q),
-            reference=percentile(bare_ms, q),
-        )
-        for q in (50, 99)
-    ]
-    added_ms = percentile(protected_ms, 50) - percentile(bare_ms, 50)
-    added_epochs = added_ms / 1000 / lab.scene.protection.epoch_s
-    target = Target(EPOCHS_MAX, at_most=True)
-    return [
-        *rows,
-        row(f"round trip at {rate_hz}: added in the median", "epochs", added_epochs, target=target),
-    ]
+    return rows_of(lab.scene.protection.rate_hz, bare_ms, protected_ms)
 
 
 async def _round_trips_ms(lab: Lab, side: str) -> list[float]:
-    client = ChainClient(lab.scene.chain, rate_hz=RATE_HZ, window=1)
+    client = ChainClient(lab.scene.chain, rate_hz=REQUESTS_PER_SECOND, window=1)
     async with trio.open_nursery() as nursery:
         await nursery.start(client.run)
         await trio.sleep(SECONDS_QUICK if lab.quick else SECONDS)
